@@ -166,15 +166,18 @@ type head struct {
 	Handler   bool     `json:"handler"`
 	Tags      []string `json:"tags"`
 	Msg       string   `json:"msg"`
+	Cut       int      `json:"cut"` // in a stored line
 }
+
+// headEnd returns where the data member begins, -1 if there is none.
+func headEnd(line []byte) int { return bytes.Index(line, dataKey) }
 
 func decodeLine(line []byte, cut int) (Event, error) {
 	raw := line
 	var data []byte
-	if i := bytes.Index(line, dataKey); i >= 0 {
+	if i := headEnd(line); i >= 0 {
 		data = line[i+len(dataKey):]
-		line[i] = '}' // the head is an object of its own now
-		raw = line[:i+1]
+		raw = append(line[:i:i], '}')
 		if cut > 0 {
 			cut, data = cut+len(data)-1, nil
 		} else if n := len(data); n == 0 || data[n-1] != '}' {
@@ -194,7 +197,7 @@ func decodeLine(line []byte, cut int) (Event, error) {
 		Kind: h.Kind, Time: unix(h.Time), Version: h.Version, Play: h.Play, Task: h.Task, TaskID: h.TaskID,
 		Path: h.Path, Action: h.Action, Host: h.Host, Status: h.Status, Ignored: h.Ignored, Item: h.Item,
 		Attempts: h.Attempts, Delegated: h.Delegated, Started: unix(h.Started), Handler: h.Handler,
-		Tags: h.Tags, Msg: h.Msg, Cut: cut,
+		Tags: h.Tags, Msg: h.Msg, Cut: max(cut, h.Cut),
 	}
 	if h.Kind == KindStats {
 		if err := json.Unmarshal(data, &e.Stats); err != nil {

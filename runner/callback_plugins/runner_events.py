@@ -1,0 +1,216 @@
+"""Reports an ansible-playbook run as JSON lines on an inherited file descriptor.
+
+The other end is the Go package runner. Each line is one event; all that is
+needed to follow the run comes first, the task's own result is the last member,
+"data". Needs ansible-core alone, 2.14 or later.
+"""
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+
+from ansible.plugins.callback import CallbackBase
+from ansible.release import __version__
+
+DOCUMENTATION = """
+    name: runner_events
+    type: aggregate
+    short_description: events as JSON lines for the Go package runner
+    description: Does nothing unless RUNNER_EVENTS_FD names an open file descriptor.
+"""
+
+MSG = 2000   # characters of a failure's reason in the head
+NAME = 500   # characters of a name in the head
+GRACE = 5    # seconds between asking the run to end and ending it
+
+
+def opaque(value):
+    """Stands for what JSON has no type for. str() might decrypt a vault value."""
+    return '<%s>' % type(value).__name__
+
+
+def dumps(value):
+    try:
+        return json.dumps(value, default=opaque, skipkeys=True, allow_nan=False, separators=(',', ':'))
+    except (ValueError, TypeError, RecursionError):
+        pass
+    try:  # NaN and Infinity are no JSON: name them
+        return json.dumps(json.loads(json.dumps(value, default=opaque, skipkeys=True), parse_constant=str))
+    except (ValueError, TypeError, RecursionError):
+        return '{"unserializable":true}'
+
+
+def short(value, limit):
+    text = value if isinstance(value, str) else opaque(value)
+    return text if len(text) <= limit else text[:limit - 1] + '…'
+
+
+def reason(data):
+    """Why it failed, in the words of the module, ssh or the command."""
+    parts = []
+    for key in ('msg', 'reason', 'stderr', 'stdout', 'module_stderr', 'module_stdout', 'exception'):
+        text = data.get(key)
+        if isinstance(text, (list, tuple)):
+            text = '; '.join(t for t in text if isinstance(t, str))
+        if isinstance(text, str) and text.strip() and text.strip() not in parts:
+            parts.append(text.strip())
+        if len(parts) == 2:
+            break
+    return short(': '.join(parts), MSG)
+
+
+def processes():
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open('/proc/%s/cmdline' % pid, 'rb') as f:
+                yield int(pid), f.read()
+        except OSError:
+            pass
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = 'aggregate'
+    CALLBACK_NAME = 'runner_events'
+    CALLBACK_NEEDS_ENABLED = False
+
+    def __init__(self):
+        super().__init__()
+        self.play = ''
+        self.began = {}
+        self.handlers = set()
+        try:
+            self.fd = int(os.environ.pop('RUNNER_EVENTS_FD'))
+            os.set_inheritable(self.fd, False)
+        except (KeyError, ValueError, OSError):
+            self.disabled = True
+            return
+        # A shell that starts a job in the background has it ignore SIGINT;
+        # then nothing but SIGKILL could end this run.
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.emit('start', {'version': __version__})
+        oldest = os.environ.get('RUNNER_OLDEST', '0').split('.')
+        if [int(n) for n in __version__.split('.')[:2]] < [int(n) for n in oldest]:
+            sys.stdout.flush()
+            os._exit(1)  # before any host was touched
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        """Ends the run when nobody listens any more: the starter died."""
+        poll = select.poll()
+        poll.register(self.fd, 0)  # POLLERR: the reading end is closed
+        while not poll.poll():
+            pass
+        # ssh masters live in sessions of their own; those of the run's own
+        # ControlPath have no other purpose.
+        own = os.environ.get('RUNNER_CONTROL_PATH_DIR')
+        for pid, cmdline in processes() if own else ():
+            if cmdline.startswith(b'ssh: ' + os.fsencode(own) + b'/'):
+                self.kill(os.kill, pid, signal.SIGKILL)
+        group = os.getpgrp() if os.getpgrp() == os.getpid() else 0
+        send, target = (os.killpg, group) if group else (os.kill, os.getpid())
+        self.kill(send, target, signal.SIGINT)
+        time.sleep(GRACE)
+        self.kill(send, target, signal.SIGKILL)
+
+    @staticmethod
+    def kill(send, target, number):
+        try:
+            send(target, number)
+        except OSError:
+            pass
+
+    def emit(self, kind, head, data=None):
+        line = dict(kind=kind, time=time.time(), **head)
+        text = json.dumps(line, default=opaque, separators=(',', ':'))
+        if data is not None:
+            text = text[:-1] + ',"data":' + dumps(data) + '}'
+        rest = memoryview(text.encode('ascii') + b'\n')
+        try:
+            while rest:
+                rest = rest[os.write(self.fd, rest):]
+        except OSError:
+            self.disabled = True  # watch() sees it too, and ends the run
+
+    def task_head(self, task, name=None):
+        return {'play': self.play, 'task': short(name or task.get_name(), NAME), 'id': str(task._uuid)}
+
+    def result(self, kind, result, status, ignored=False):
+        task, host, data = result._task, result._host.get_name(), dict(result._result)
+        data.pop('invocation', None)  # arguments: long, and not all modules know which are secret
+        if isinstance(data.get('results'), list):  # those of a loop's items
+            data['results'] = [{k: v for k, v in r.items() if k != 'invocation'} if isinstance(r, dict) else r
+                               for r in data['results']]
+        fields = result._task_fields or {}
+        head = dict(
+            self.task_head(task, result.task_name), path=task.get_path() or '', action=short(task.action, NAME),
+            host=host, status='changed' if status == 'ok' and data.get('changed') else status)
+        if ignored:
+            head['ignored'] = True
+        if kind == 'item':
+            label = self._get_item_label(data)
+            head['item'] = short(label if isinstance(label, str) else dumps(label), NAME)
+        if isinstance(data.get('attempts'), int):
+            head['attempts'] = data['attempts']
+        if fields.get('delegate_to'):
+            head['delegated'] = short(fields['delegate_to'], NAME)
+        key = (host, task._uuid)
+        started = self.began.pop(key, 0) if kind == 'result' else self.began.get(key, 0)
+        if started:
+            head['started'] = started
+        if task._uuid in self.handlers:
+            head['handler'] = True
+        if status in ('failed', 'unreachable') or kind == 'retry':
+            head['msg'] = reason(data)
+        self.emit(kind, head, data)
+
+    def v2_playbook_on_play_start(self, play):
+        self.play = short(play.get_name().strip(), NAME)
+        self.emit('play', {'play': self.play, 'id': str(play._uuid)})
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        self.emit('task', dict(self.task_head(task), path=task.get_path() or '', action=short(task.action, NAME),
+                               tags=[short(t, NAME) for t in task.tags]))
+
+    def v2_playbook_on_handler_task_start(self, task):
+        self.handlers.add(task._uuid)
+        self.emit('task', dict(self.task_head(task), path=task.get_path() or '', action=short(task.action, NAME),
+                               tags=[short(t, NAME) for t in task.tags], handler=True))
+
+    def v2_runner_on_start(self, host, task):
+        self.began[(host.get_name(), task._uuid)] = time.time()
+        self.emit('begin', dict(self.task_head(task), host=host.get_name()))
+
+    def v2_runner_retry(self, result):
+        self.result('retry', result, 'failed')
+
+    def v2_runner_on_async_poll(self, result):
+        self.emit('poll', {'play': self.play, 'host': result._host.get_name()})
+
+    def v2_runner_item_on_ok(self, result):
+        self.result('item', result, 'ok')
+
+    def v2_runner_item_on_failed(self, result):
+        self.result('item', result, 'failed', bool(result._task.ignore_errors))
+
+    def v2_runner_item_on_skipped(self, result):
+        self.result('item', result, 'skipped')
+
+    def v2_runner_on_ok(self, result):
+        self.result('result', result, 'ok')
+
+    def v2_runner_on_skipped(self, result):
+        self.result('result', result, 'skipped')
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.result('result', result, 'failed', bool(ignore_errors))
+
+    def v2_runner_on_unreachable(self, result):
+        self.result('result', result, 'unreachable', bool(result._task.ignore_unreachable))
+
+    def v2_playbook_on_stats(self, stats):
+        self.emit('stats', {}, {host: stats.summarize(host) for host in stats.processed})

@@ -1,0 +1,309 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apenella/go-ansible/v2/pkg/playbook"
+)
+
+//go:embed callback_plugins/runner_events.py
+var plugins embed.FS
+
+// Oldest is the oldest ansible-core that is run.
+const Oldest = "2.14"
+
+const (
+	defaultGrace = 10 * time.Second
+	maxStderr    = 16 << 10
+	// A path of a Unix socket has at most 107 bytes (unix(7)); ssh adds a name
+	// of its own to the folder: 10 characters of Ansible's, 17 while it is made.
+	maxControlDir = 107 - 1 - 10 - 17
+)
+
+// Playbook is one run of ansible-playbook. Hosts, Inventory and Playbook are
+// required. A Playbook may be run more than once, and at the same time.
+type Playbook struct {
+	Dir       string   // working directory, where ansible.cfg is looked for; "" is the current one
+	Bin       string   // "" is ansible-playbook from PATH
+	Playbook  string   // path of the playbook; relative to Dir
+	Inventory []string // sources; relative to Dir
+	Hosts     []string // the hosts expected: the run is limited to them. Never empty
+
+	// Vars are extra variables. They reach Ansible in a file that only this
+	// user may read, never on the command line.
+	Vars        map[string]any
+	Forks       int // 0 is Ansible's own choice
+	Check, Diff bool
+	Verbosity   int // 0 to 4
+
+	// Env is added to the environment of this process. It may hold secrets: it
+	// appears in no error.
+	Env []string
+	// PrivateKey is the ssh key where neither the inventory nor ansible.cfg
+	// names one. "" leaves the choice to ssh.
+	PrivateKey string
+
+	Log    io.Writer // gets what a person would have seen on the terminal; nil discards it
+	Events io.Writer // gets the raw event lines; nil discards them
+
+	// HostDeadline bounds how long a host may be busy without any event of
+	// its own. Then its ssh processes are ended, and Ansible counts it as
+	// unreachable or failed. 0 waits for ever. It cannot help where the
+	// connection is local.
+	HostDeadline time.Duration
+	// Addresses says what ssh is called with for a host, where that is not
+	// its name. Only HostDeadline uses it.
+	Addresses map[string]string
+
+	// Grace is how long the run may take to end after a SIGINT before it is
+	// killed; 0 is 10 seconds.
+	Grace time.Duration
+	// Inherit stays open in ansible-playbook itself until it ends, in none of
+	// the programs it starts: a lock, for instance.
+	Inherit []*os.File
+}
+
+// Run runs the playbook and calls emit with each event, one after the other,
+// from one goroutine. emit may be nil; while it runs, Ansible waits.
+//
+// The result tells how each host came out, as far as it is known, whatever the
+// error. The error is nil whenever ansible-playbook did its work, even if
+// every host failed. Otherwise it is an [*EngineError], or holds the cause of
+// ctx's end; hosts in the middle of a task are then [Interrupted], and no
+// process of the run is left.
+func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
+	if emit == nil {
+		emit = func(Event) {}
+	}
+	f := newFold(p.Hosts)
+	if err := p.check(); err != nil {
+		return f.result(), err
+	}
+	dir, err := runDir()
+	if err != nil {
+		return f.result(), err
+	}
+	defer os.RemoveAll(dir)
+	cmd, env, err := p.prepare(dir)
+	if err != nil {
+		return f.result(), err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return f.result(), fmt.Errorf("event pipe: %w", err)
+	}
+	e := &engine{
+		ctx: ctx, dir: p.Dir, env: env, events: w, inherit: p.Inherit,
+		control: filepath.Join(dir, "cp"), grace: cmp.Or(p.Grace, defaultGrace),
+	}
+	watch := newStall(p, e)
+	folded := make(chan struct{})
+	go func() { // ends with the event pipe
+		defer close(folded)
+		defer r.Close()
+		watch.follow(r, orDiscard(p.Events), func(ev Event) {
+			f.add(ev)
+			emit(ev)
+		})
+	}()
+	stderr := &tail{max: maxStderr}
+	log := &serial{w: orDiscard(p.Log)}
+	err = e.execute(cmd, log, io.MultiWriter(stderr, log))
+	r.SetReadDeadline(time.Now().Add(drain)) // a job left on purpose may hold the pipe
+	<-folded
+	res := f.result()
+	res.Stderr = stderr.String()
+	res.ExitCode = exitCode(e)
+	return res, p.judge(ctx, res, err)
+}
+
+// check refuses what Ansible would misunderstand.
+func (p Playbook) check() error {
+	if len(p.Hosts) == 0 {
+		return errors.New("run playbook: no hosts: an empty limit would mean all")
+	}
+	for _, h := range p.Hosts {
+		// What a line of a limit file would not take for one host's name.
+		if h == "" || strings.ContainsAny(h, "\n\r\t ,:;!&~*?[]@") {
+			return fmt.Errorf("run playbook: host %q: Ansible would take this name for a pattern; rename the host in the inventory", h)
+		}
+	}
+	for _, path := range append([]string{p.Playbook}, p.Inventory...) {
+		if strings.HasPrefix(path, "-") || path == "" {
+			return fmt.Errorf("run playbook: %q is not a path", path)
+		}
+	}
+	return nil
+}
+
+// runDir makes the folder of one run: under /run, because it holds variables
+// and sockets, and because their paths must be short.
+func runDir() (string, error) {
+	base := os.Getenv("XDG_RUNTIME_DIR")
+	if os.Geteuid() == 0 {
+		base = "/run"
+	}
+	if fi, err := os.Stat(base); err != nil || !fi.IsDir() {
+		base = os.TempDir()
+	}
+	dir, err := os.MkdirTemp(base, "ansible-")
+	if err != nil {
+		return "", fmt.Errorf("run folder: %w", err)
+	}
+	return dir, nil
+}
+
+// prepare writes the files of a run into dir and builds its command line and
+// environment. No host, variable or secret is on the command line.
+func (p Playbook) prepare(dir string) (commander, []string, error) {
+	vars := p.Vars
+	if vars == nil {
+		vars = map[string]any{}
+	}
+	varsJSON, err := json.Marshal(vars)
+	if err != nil {
+		return commander{}, nil, fmt.Errorf("extra vars: %w", err)
+	}
+	plugin, err := plugins.ReadFile("callback_plugins/runner_events.py")
+	if err != nil {
+		return commander{}, nil, err
+	}
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(dir, "cp"), 0o700),
+		os.Mkdir(filepath.Join(dir, "callback_plugins"), 0o700),
+		os.WriteFile(filepath.Join(dir, "callback_plugins", "runner_events.py"), plugin, 0o600),
+		os.WriteFile(filepath.Join(dir, "limit"), []byte(strings.Join(p.Hosts, "\n")+"\n"), 0o600),
+		os.WriteFile(filepath.Join(dir, "vars.json"), varsJSON, 0o600),
+	); err != nil {
+		return commander{}, nil, fmt.Errorf("run folder: %w", err)
+	}
+	opts := &playbook.AnsiblePlaybookOptions{
+		Limit:         "@" + filepath.Join(dir, "limit"),
+		ExtraVarsFile: []string{"@" + filepath.Join(dir, "vars.json")},
+		Check:         p.Check,
+		Diff:          p.Diff,
+	}
+	if p.Forks > 0 {
+		opts.Forks = strconv.Itoa(p.Forks)
+	}
+	switch {
+	case p.Verbosity >= 4:
+		opts.VerboseVVVV = true
+	case p.Verbosity == 3:
+		opts.VerboseVVV = true
+	case p.Verbosity == 2:
+		opts.VerboseVV = true
+	case p.Verbosity == 1:
+		opts.VerboseV = true
+	}
+	build := playbook.NewAnsiblePlaybookCmd(
+		playbook.WithBinary(p.Bin), playbook.WithPlaybooks(p.Playbook), playbook.WithPlaybookOptions(opts))
+
+	env := append(os.Environ(), p.Env...)
+	control := filepath.Join(dir, "cp")
+	if len(control) > maxControlDir {
+		return commander{}, nil, fmt.Errorf("run folder %s: the path is too long for ssh's sockets", control)
+	}
+	work := p.Dir
+	if work == "" {
+		work = "."
+	}
+	add := readSettings(work, env).environ(filepath.Join(dir, "callback_plugins"), control, p.PrivateKey)
+	env = append(env, add...)
+	env = append(env, "RUNNER_EVENTS_FD=3", "RUNNER_OLDEST="+Oldest,
+		"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "ANSIBLE_FORCE_COLOR=0", "ANSIBLE_NOCOLOR=1",
+		// An inventory that could not be read must not become an empty one.
+		"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=True")
+	return commander{build, p.Inventory}, env, nil
+}
+
+// commander adds the inventory to a command of go-ansible's, which knows only
+// one source.
+type commander struct {
+	build interface {
+		Command() ([]string, error)
+		String() string
+	}
+	inventory []string
+}
+
+func (c commander) Command() ([]string, error) {
+	args, err := c.build.Command()
+	if err != nil {
+		return nil, err
+	}
+	var sources []string
+	for _, s := range c.inventory {
+		sources = append(sources, "--inventory", s)
+	}
+	return slices.Insert(args, 1, sources...), nil
+}
+
+func (c commander) String() string { return c.build.String() }
+
+// judge says whether ansible-playbook did its work. Its exit code is no
+// answer: 4 is an unreachable host or a playbook that does not parse.
+func (p Playbook) judge(ctx context.Context, res Result, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !res.Complete {
+		return fmt.Errorf("ansible-playbook was stopped: %w", cause)
+	}
+	var exit *exec.ExitError
+	problem := ""
+	switch {
+	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist):
+		return notFound(err)
+	case err != nil && !errors.As(err, &exit):
+		return &EngineError{Problem: "could not start", Err: err}
+	case older(res.Version, Oldest):
+		problem = "version " + res.Version + " is too old: install ansible-core " + Oldest + " or later"
+		err = nil
+	case res.Version == "" && err == nil:
+		problem = "ended without a single event: its callback plugin was not loaded"
+	case res.ExitCode == -1:
+		problem = "was killed"
+	case !res.Complete && res.Version == "":
+		problem = "could not begin"
+		err = nil
+	case !res.Complete:
+		problem = "broke off"
+		err = nil
+	case err != nil && !slices.ContainsFunc(slices.Collect(maps.Values(res.Hosts)), func(h HostResult) bool {
+		return h.Outcome != OK && h.Outcome != Changed
+	}):
+		// An error that belongs to no host is unknown, and unknown is no success.
+		problem = "failed, though no host did"
+	default:
+		return nil
+	}
+	return &EngineError{Problem: problem, Detail: lastLines(res.Stderr, 12), Err: err}
+}
+
+func older(version, than string) bool {
+	var a, b [2]int
+	if _, err := fmt.Sscanf(version, "%d.%d", &a[0], &a[1]); err != nil {
+		return false // unknown is judged by other signs
+	}
+	fmt.Sscanf(than, "%d.%d", &b[0], &b[1])
+	return slices.Compare(a[:], b[:]) < 0
+}
+
+func exitCode(e *engine) int {
+	if e.cmd == nil || e.cmd.ProcessState == nil {
+		return -1
+	}
+	return e.cmd.ProcessState.ExitCode()
+}

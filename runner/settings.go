@@ -1,0 +1,162 @@
+package runner
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// sshArgs are ansible-core's own defaults, plus keepalives: without them a
+// dead link is noticed after hours.
+const sshArgs = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=3 -o ServerAliveCountMax=3"
+
+// settings says what the operator has configured: the environment first, then
+// the one ansible.cfg that Ansible will read. Reading the file costs nothing;
+// asking ansible-config costs more than half a second.
+type settings struct {
+	env  map[string]string
+	ini  map[string]string // "section.key", lower case
+	file string            // "" if there is none
+}
+
+// readSettings finds the ansible.cfg of a run in dir with the environment env.
+func readSettings(dir string, env []string) settings {
+	s := settings{env: map[string]string{}, ini: map[string]string{}}
+	for _, kv := range env {
+		k, v, _ := strings.Cut(kv, "=")
+		s.env[k] = v
+	}
+	for _, path := range s.candidates(dir) {
+		if f, err := os.Open(path); err == nil {
+			defer f.Close()
+			s.file = path
+			s.readINI(f)
+			break
+		}
+	}
+	return s
+}
+
+// candidates is Ansible's own order:
+// https://docs.ansible.com/ansible/latest/reference_appendices/config.html
+func (s settings) candidates(dir string) []string {
+	var paths []string
+	if p := s.env["ANSIBLE_CONFIG"]; p != "" {
+		p = s.path(dir, p)
+		if fi, err := os.Stat(p); err == nil && fi.IsDir() {
+			p = filepath.Join(p, "ansible.cfg")
+		}
+		paths = append(paths, p)
+	}
+	// Ansible does not trust a folder that everyone may write.
+	if fi, err := os.Stat(dir); err == nil && fi.Mode()&0o002 == 0 {
+		paths = append(paths, filepath.Join(dir, "ansible.cfg"))
+	}
+	if home := s.env["HOME"]; home != "" {
+		paths = append(paths, filepath.Join(home, ".ansible.cfg"))
+	}
+	return append(paths, "/etc/ansible/ansible.cfg")
+}
+
+func (s settings) path(base, p string) string {
+	if rest, ok := strings.CutPrefix(p, "~/"); ok {
+		return filepath.Join(s.env["HOME"], rest)
+	}
+	if !filepath.IsAbs(p) {
+		p = filepath.Join(base, p)
+	}
+	return p
+}
+
+// readINI keeps what Python's configparser would, as far as keys with one
+// value go; that is all that is asked for here.
+func (s settings) readINI(f *os.File) {
+	section, last := "", ""
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		text, _, _ := strings.Cut(line, " ;")
+		text = strings.TrimSpace(text)
+		switch {
+		case text == "" || text[0] == '#' || text[0] == ';':
+		case text[0] == '[' && strings.HasSuffix(text, "]"):
+			section, last = text[1:len(text)-1], ""
+		case (line[0] == ' ' || line[0] == '\t') && last != "":
+			s.ini[last] = strings.TrimSpace(s.ini[last] + "\n" + text)
+		default:
+			i := strings.IndexAny(text, "=:")
+			if i < 0 {
+				continue
+			}
+			last = section + "." + strings.ToLower(strings.TrimSpace(text[:i]))
+			s.ini[last] = strings.TrimSpace(text[i+1:])
+		}
+	}
+}
+
+// says returns the first value set under names: "NAME" in the environment,
+// "section.key" in the file.
+func (s settings) says(names ...string) (string, bool) {
+	for _, n := range names {
+		if v, ok := s.env[n]; ok {
+			return v, true
+		}
+		if v, ok := s.ini[n]; ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// environ returns what to add to the environment so that our callback plugin
+// is found beside the operator's, and ssh notices dead links, where the
+// operator has not said otherwise. control is the folder for the run's own
+// ssh masters.
+func (s settings) environ(plugins, control, key string) (add []string) {
+	path, ok := s.says("ANSIBLE_CALLBACK_PLUGINS", "defaults.callback_plugins")
+	if !ok { // ansible-core's default; naming ours replaces it
+		home, ok := s.env["ANSIBLE_HOME"]
+		if !ok {
+			home = "~/.ansible"
+			if v, ok := s.says("defaults.home"); ok {
+				home = v
+			}
+		}
+		path = home + "/plugins/callback:/usr/share/ansible/plugins/callback"
+	} else if _, env := s.env["ANSIBLE_CALLBACK_PLUGINS"]; !env {
+		// In the file, paths are relative to the file; in the environment they
+		// would be relative to the working directory.
+		parts := strings.Split(path, ":")
+		for i, p := range parts {
+			if p = strings.TrimSpace(p); !strings.Contains(p, "{{") && !strings.HasPrefix(p, "$") {
+				p = s.path(filepath.Dir(s.file), p)
+			}
+			parts[i] = p
+		}
+		path = strings.Join(parts, ":")
+	}
+	add = append(add, "ANSIBLE_CALLBACK_PLUGINS="+plugins+":"+path)
+
+	set := func(value, name string, others ...string) {
+		if _, ok := s.says(append(others, name)...); !ok {
+			add = append(add, name+"="+value)
+		}
+	}
+	set("True", "ANSIBLE_PIPELINING", "ANSIBLE_SSH_PIPELINING",
+		"defaults.pipelining", "connection.pipelining", "ssh_connection.pipelining")
+	set("10", "ANSIBLE_TIMEOUT", "ANSIBLE_SSH_TIMEOUT", "defaults.timeout", "ssh_connection.timeout")
+	set("False", "ANSIBLE_RETRY_FILES_ENABLED", "defaults.retry_files_enabled")
+	if key != "" {
+		set(key, "ANSIBLE_PRIVATE_KEY_FILE", "defaults.private_key_file")
+	}
+	args, said := s.says("ANSIBLE_SSH_ARGS", "ssh_connection.ssh_args")
+	if !said {
+		add = append(add, "ANSIBLE_SSH_ARGS="+sshArgs)
+	}
+	_, theirs := s.says("ANSIBLE_SSH_CONTROL_PATH", "ANSIBLE_SSH_CONTROL_PATH_DIR",
+		"ssh_connection.control_path", "ssh_connection.control_path_dir")
+	if !theirs && !strings.Contains(strings.ToLower(args), "controlpath") {
+		add = append(add, "ANSIBLE_SSH_CONTROL_PATH_DIR="+control, "RUNNER_CONTROL_PATH_DIR="+control)
+	}
+	return add
+}

@@ -1,0 +1,157 @@
+// Package config reads the program's own settings, /etc/homelab/patch-orchestrate.yaml, and refuses files that others
+// could have written.
+//
+//	cfg, err := config.Load(path, false) // a missing file is the defaults
+//	err = config.Trusted(os.Geteuid(), cfg.Project, path) // as root only
+//
+// # Reading
+//
+// A file is read strictly: an unknown key, a key written twice, a value of another type, a number below zero or a
+// duration without a unit is an [*Error] with file and line, and all of them are told at once. Every relative path is
+// relative to the folder the file is in, whichever folder the program is started from.
+//
+// # Trust
+//
+// What root runs must be root's. [Trusted] looks at files, everything below folders, and the folders above them.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Config is the settings of the program. All paths are absolute or empty.
+type Config struct {
+	// File is the file the settings are from; empty when there was none.
+	File string
+	// Project is key "project": the folder ansible-playbook is started in. Empty: the carried playbook and roles.
+	Project string
+	// Inventory is key "inventory": one path or a list of paths for ansible-playbook -i. Empty: what the project says.
+	Inventory []string
+	// Playbook is key "playbook": the playbook of every wave. Empty: the project's or the carried one.
+	Playbook string
+	// State is key "state": the folder of lock, journal and unpacked content; default /var/lib/homelab-patch-orchestrate.
+	State string
+	// Textfile is key "textfile": where the metrics are written; default
+	// /var/lib/prometheus/node-exporter/patch_orchestrate.prom.
+	Textfile string
+	// Forks is key "forks": hosts Ansible works on at a time, 1 or more; default 10.
+	Forks int
+	// Budget is key "budget": failed and unreachable hosts a wave may have before the run halts; default 0.
+	Budget int
+	// Soak is key "soak": the wait after a passed wave; default 0.
+	Soak time.Duration
+	// HostDeadline is key "host_deadline": the ssh processes of a host without progress for this long are ended; more
+	// than 0, default 15 minutes.
+	HostDeadline time.Duration
+	// WaveDeadline is key "wave_deadline": a wave that takes longer is cancelled; more than 0, default 3 hours.
+	WaveDeadline time.Duration
+	// Hold is key "hold": while this file exists, nothing is patched; default /etc/homelab/MAINTENANCE.
+	Hold string
+	// PrivateKey is key "private_key": the ssh key used where the inventory names none and this file exists; default
+	// /etc/homelab/patch-controller/id_ed25519.
+	PrivateKey string
+}
+
+// Default returns the settings of an empty file.
+func Default() Config {
+	return Config{
+		State:        "/var/lib/homelab-patch-orchestrate",
+		Textfile:     "/var/lib/prometheus/node-exporter/patch_orchestrate.prom",
+		Forks:        10,
+		HostDeadline: 15 * time.Minute,
+		WaveDeadline: 3 * time.Hour,
+		Hold:         "/etc/homelab/MAINTENANCE",
+		PrivateKey:   "/etc/homelab/patch-controller/id_ed25519",
+	}
+}
+
+// sizeLimit is more than any settings need, and keeps a wrong path from filling memory.
+const sizeLimit = 1 << 20
+
+// Load reads the settings in the file at path. A missing file is [Default] unless it is required; then the error is
+// one that errors.Is fs.ErrNotExist. A path that is a link to nothing is never taken for a missing file.
+func Load(path string, required bool) (Config, error) {
+	cfg := Default()
+	if path == "" && !required {
+		return cfg, nil
+	}
+	file, err := filepath.Abs(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	data, err := read(file)
+	if errors.Is(err, fs.ErrNotExist) && !required {
+		if _, linkErr := os.Lstat(file); errors.Is(linkErr, fs.ErrNotExist) {
+			return cfg, nil
+		}
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	cfg.File = file
+	if err := cfg.parse(data); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// read returns the content of a file that is not absurdly large.
+func read(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
+	if err == nil && len(data) > sizeLimit {
+		err = fmt.Errorf("%s is larger than %d bytes", file, sizeLimit)
+	}
+	return data, err
+}
+
+// parse sets what the YAML says, and returns everything that is wrong with it.
+func (c *Config) parse(data []byte) error {
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil // Empty, or comments only.
+	} else if err != nil {
+		return syntaxError(c.File, err)
+	}
+	var next yaml.Node
+	if err := dec.Decode(&next); err == nil {
+		return &Error{File: c.File, Line: next.Line, Problem: "a second YAML document", Hint: "keep one"}
+	} else if !errors.Is(err, io.EOF) {
+		return syntaxError(c.File, err)
+	}
+	root := doc.Content[0]
+	if root.Tag == "!!null" {
+		return nil
+	}
+	if root.Kind != yaml.MappingNode {
+		return &Error{File: c.File, Line: root.Line, Problem: "not a list of settings", Hint: "write one \"key: value\" a line"}
+	}
+	var errs []error
+	lines := map[string]int{}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		if line, twice := lines[key.Value]; twice {
+			errs = append(errs, &Error{c.File, key.Line, key.Value, fmt.Sprintf("is on line %d already", line), "keep one of them"})
+			continue
+		}
+		lines[key.Value] = key.Line
+		if err := c.set(key, value); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,190 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Error is one thing that is wrong in a settings file, and how to mend it. Several come joined by [errors.Join].
+type Error struct {
+	// File is the file's absolute path.
+	File string
+	// Line is where in the file, counted from 1; 0 when unknown.
+	Line int
+	// Key is the key concerned; empty when the problem is the file's.
+	Key string
+	// Problem says what is wrong, to be read after the key.
+	Problem string
+	// Hint says what to write; may be empty.
+	Hint string
+}
+
+// Error returns "file:line: key problem (hint)".
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		b.WriteString(":" + strconv.Itoa(e.Line))
+	}
+	b.WriteString(": ")
+	if e.Key != "" {
+		b.WriteString(strconv.Quote(e.Key) + " ")
+	}
+	b.WriteString(e.Problem)
+	if e.Hint != "" {
+		b.WriteString(" (" + e.Hint + ")")
+	}
+	return b.String()
+}
+
+// syntaxError gives yaml's own words the file and, where they name one, the line.
+func syntaxError(file string, err error) error {
+	e := &Error{File: file, Problem: strings.TrimPrefix(err.Error(), "yaml: ")}
+	if found := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(e.Problem); found != nil {
+		e.Line, _ = strconv.Atoi(found[1])
+		e.Problem = e.Problem[len(found[0]):]
+	}
+	return e
+}
+
+// known returns every key of the file, and where its value goes.
+func (c *Config) known() map[string]any {
+	return map[string]any{
+		"project": &c.Project, "inventory": &c.Inventory, "playbook": &c.Playbook,
+		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "private_key": &c.PrivateKey,
+		"forks": &c.Forks, "budget": &c.Budget,
+		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
+	}
+}
+
+// set puts the value of one key where it belongs.
+func (c *Config) set(key, value *yaml.Node) error {
+	known := c.known()
+	field, ok := known[key.Value]
+	if !ok {
+		e := &Error{File: c.File, Line: key.Line, Key: key.Value, Problem: "is not a setting"}
+		if near := nearest(key.Value, known); near != "" {
+			e.Hint = "did you mean " + strconv.Quote(near) + "?"
+		}
+		return e
+	}
+	refuse := func(problem, hint string) error {
+		return &Error{File: c.File, Line: value.Line, Key: key.Value, Problem: problem, Hint: hint}
+	}
+	value = resolve(value)
+	// Zero forks or an instant deadline would stop every run before it began.
+	positive := key.Value == "forks" || strings.HasSuffix(key.Value, "_deadline")
+	switch field := field.(type) {
+	case *string:
+		path, problem := c.path(value)
+		if problem != "" {
+			return refuse(problem, "write a path")
+		}
+		*field = path
+	case *[]string:
+		items := []*yaml.Node{value}
+		if value.Kind == yaml.SequenceNode {
+			items = value.Content
+		}
+		for _, item := range items {
+			path, problem := c.path(resolve(item))
+			if strings.Contains(path, ",") {
+				problem = "has a comma, which makes it a list of host names to Ansible"
+			}
+			if problem != "" {
+				return refuse(problem, "write a path, or a list of paths")
+			}
+			*field = append(*field, path)
+		}
+	case *int:
+		number, err := strconv.Atoi(value.Value)
+		if value.Tag != "!!int" || err != nil {
+			return refuse("is not a whole number", "write one such as "+strconv.Itoa(*field))
+		}
+		if number < 0 || positive && number == 0 {
+			return refuse("is too small", "write a number of "+least(positive)+" or more")
+		}
+		*field = number
+	case *time.Duration:
+		length, err := time.ParseDuration(value.Value)
+		if value.Kind != yaml.ScalarNode || err != nil {
+			return refuse("is not a duration", "write a number with its unit, such as 90s, 15m or 1h30m")
+		}
+		if length < 0 || positive && length == 0 {
+			return refuse("is too short", "write a duration of "+least(positive)+"s or more")
+		}
+		*field = length
+	}
+	return nil
+}
+
+// least is the smallest number allowed, as text.
+func least(positive bool) string {
+	if positive {
+		return "1"
+	}
+	return "0"
+}
+
+// path returns an absolute path, or what is wrong with the value.
+func (c *Config) path(value *yaml.Node) (path, problem string) {
+	switch {
+	case value.Kind != yaml.ScalarNode || value.Tag != "!!str":
+		return "", "is not a path"
+	case value.Value == "":
+		return "", "is empty"
+	case strings.Contains(value.Value, "\x00"):
+		return "", "has a NUL"
+	case strings.HasPrefix(value.Value, "~"):
+		return "", "begins with ~, which only a shell knows"
+	case filepath.IsAbs(value.Value):
+		return filepath.Clean(value.Value), ""
+	}
+	return filepath.Join(filepath.Dir(c.File), value.Value), ""
+}
+
+// resolve follows a YAML alias to the value it stands for.
+func resolve(value *yaml.Node) *yaml.Node {
+	if value.Kind == yaml.AliasNode {
+		return value.Alias
+	}
+	return value
+}
+
+// nearest returns the known key that takes the fewest edits to reach, or nothing if all are far away.
+func nearest(key string, known map[string]any) string {
+	best, fewest := "", len(key)/2+1
+	for name := range known {
+		n := edits(strings.ToLower(strings.ReplaceAll(key, "-", "_")), name)
+		if n < fewest || n == fewest && best != "" && name < best {
+			best, fewest = name, n
+		}
+	}
+	return best
+}
+
+// edits counts the insertions, deletions and replacements that turn a into b (Levenshtein).
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -108,11 +108,9 @@ func (s settings) says(names ...string) (string, bool) {
 	return "", false
 }
 
-// environ returns what to add to the environment so that our callback plugin
-// is found beside the operator's, and ssh notices dead links, where the
-// operator has not said otherwise. control is the folder for the run's own
-// ssh masters.
-func (s settings) environ(plugins, control, key string) (add []string) {
+// callbackPath is where Ansible would look for callback plugins, besides the
+// folder beside the playbook.
+func (s settings) callbackPath() string {
 	path, ok := s.says("ANSIBLE_CALLBACK_PLUGINS", "defaults.callback_plugins")
 	if !ok { // ansible-core's default; naming ours replaces it
 		home, ok := s.env["ANSIBLE_HOME"]
@@ -122,7 +120,7 @@ func (s settings) environ(plugins, control, key string) (add []string) {
 				home = v
 			}
 		}
-		path = home + "/plugins/callback:/usr/share/ansible/plugins/callback"
+		return home + "/plugins/callback:/usr/share/ansible/plugins/callback"
 	} else if _, env := s.env["ANSIBLE_CALLBACK_PLUGINS"]; !env {
 		// In the file, paths are relative to the file; in the environment they
 		// would be relative to the working directory.
@@ -135,7 +133,15 @@ func (s settings) environ(plugins, control, key string) (add []string) {
 		}
 		path = strings.Join(parts, ":")
 	}
-	add = append(add, "ANSIBLE_CALLBACK_PLUGINS="+plugins+":"+path)
+	return path
+}
+
+// environ returns what to add to the environment so that our callback plugin
+// is found beside the operator's, and ssh notices dead links, where the
+// operator has not said otherwise. control is the folder for the run's own
+// ssh masters.
+func (s settings) environ(plugins, control, key string) (add []string) {
+	add = append(add, "ANSIBLE_CALLBACK_PLUGINS="+plugins+":"+s.callbackPath())
 
 	set := func(value, name string, others ...string) {
 		if _, ok := s.says(append(others, name)...); !ok {

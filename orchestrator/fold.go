@@ -1,0 +1,155 @@
+package orchestrator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"homelab-patch-orchestrate/runner"
+)
+
+// fold collects from a wave's events what its result does not hold: the role's own word about each host.
+type fold struct {
+	patches map[string]*Patch
+	notes   map[string]string // by host: why its word could not be read
+}
+
+func newFold() *fold {
+	return &fold{patches: map[string]*Patch{}, notes: map[string]string{}}
+}
+
+// add takes one event. The last readable word of a host counts.
+func (f *fold) add(e runner.Event) {
+	if e.Kind != runner.KindResult || e.Action != "set_fact" && e.Action != "ansible.builtin.set_fact" && e.Action != "ansible.legacy.set_fact" {
+		return
+	}
+	if e.Cut > 0 {
+		f.notes[e.Host] = fmt.Sprintf("host %s: the result of task %q was too long to keep (%d bytes left out)", e.Host, e.Task, e.Cut)
+		return
+	}
+	if !bytes.Contains(e.Data, []byte(`"homelab_patch"`)) { // decoding every fact of every host would be slow
+		return
+	}
+	patch, problem := decodePatch(e.Data)
+	if patch != nil {
+		f.patches[e.Host] = patch
+		delete(f.notes, e.Host)
+	}
+	if problem != "" {
+		f.notes[e.Host] = fmt.Sprintf("host %s: %s", e.Host, problem)
+	}
+}
+
+// decodePatch returns the homelab_patch of a set_fact's result, and what is wrong with it. A field of the wrong type is
+// left zero and named; the rest is still worth having.
+func decodePatch(data []byte) (*Patch, string) {
+	var result struct {
+		Facts struct {
+			Patch json.RawMessage `json:"homelab_patch"`
+		} `json:"ansible_facts"`
+	}
+	if err := json.Unmarshal(data, &result); err != nil {
+		return nil, "its homelab_patch cannot be read: the facts are not an object"
+	}
+	if result.Facts.Patch == nil {
+		return nil, "" // the name was in some value
+	}
+	var patch Patch
+	err := json.Unmarshal(result.Facts.Patch, &patch)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind) && kind.Field == "":
+		return nil, fmt.Sprintf("its homelab_patch cannot be read: it is a %s, not an object", kind.Value)
+	case patch.Version != PatchVersion:
+		return nil, fmt.Sprintf("its homelab_patch has version %d, and this program knows %d: packages and reboots are not shown", patch.Version, PatchVersion)
+	case errors.As(err, &kind):
+		return &patch, fmt.Sprintf("in its homelab_patch, %s cannot be a %s", kind.Field, kind.Value)
+	case err != nil:
+		return nil, fmt.Sprintf("its homelab_patch cannot be read: %v", err)
+	}
+	return &patch, ""
+}
+
+// judge fills the hosts of a wave from what the engine returned and what the role said. It returns the hosts outside
+// the wave that did not come through, and notes for people.
+func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (strangers, notes []string) {
+	members := map[string]bool{}
+	for i := range w.Hosts {
+		h := &w.Hosts[i]
+		members[h.Name] = true
+		res, seen := result.Hosts[h.Name]
+		if !seen {
+			res = runner.HostResult{Outcome: runner.NotAttempted}
+		}
+		h.judge(res, f.patches[h.Name], check)
+		if note, ok := f.notes[h.Name]; ok {
+			notes = append(notes, note)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(result.Hosts)) {
+		if members[name] {
+			continue
+		}
+		res := result.Hosts[name]
+		if res.Outcome == runner.NotAttempted {
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("host %s is not in wave %d, and the playbook ran tasks on it (%s)", name, w.Number, res.Outcome))
+		if res.Outcome != runner.OK && res.Outcome != runner.Changed {
+			strangers = append(strangers, fmt.Sprintf("%s (%s)", name, res.Outcome))
+		}
+	}
+	return strangers, notes
+}
+
+// judge decides how the host came out. The engine's word comes first: what the role says never makes a lost host well.
+func (h *HostReport) judge(res runner.HostResult, patch *Patch, check bool) {
+	h.Task, h.Path, h.Message, h.Stats, h.Patch = res.Task, res.Path, res.Msg, res.Stats, patch
+	switch res.Outcome {
+	case runner.OK, runner.Changed:
+		h.Outcome = well(res.Outcome, patch, check)
+	case runner.Failed:
+		h.Outcome = HostFailed
+	case runner.Unreachable:
+		h.Outcome = HostUnreachable
+		s := res.Stats
+		s.Unreachable = 0
+		h.Excused = h.Optional && s == runner.Stats{} // it had not completed any task
+	case runner.Interrupted:
+		h.Outcome = HostInterrupted
+	case runner.NotAttempted:
+		h.Outcome = HostNotAttempted
+	default:
+		h.Outcome = HostInterrupted
+		h.Message = fmt.Sprintf("the engine gave an unknown outcome: %q", res.Outcome)
+	}
+	switch {
+	case patch != nil && patch.Failure != nil && patch.Failure.Reason != "":
+		h.Message = patch.Failure.Reason
+	case h.Outcome == Held:
+		h.Message = patch.Hold.Reason
+	case h.Outcome == HostNotAttempted && h.Message == "":
+		h.Message = "no task was run on it"
+	}
+}
+
+// well tells apart the outcomes of a host whose tasks all went well. A role that reports a failure and then goes on has
+// still failed.
+func well(o runner.Outcome, patch *Patch, check bool) Outcome {
+	switch {
+	case patch != nil && patch.Failure != nil:
+		return HostFailed
+	case patch != nil && patch.Hold != nil:
+		return Held
+	case check:
+		return Unchanged
+	case patch != nil && (len(patch.Packages) > 0 || patch.Rebooted):
+		return Patched
+	case patch == nil && o == runner.Changed:
+		return Patched // a playbook that knows nothing of ours
+	}
+	return Unchanged
+}

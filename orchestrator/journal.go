@@ -1,0 +1,162 @@
+package orchestrator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Version is the version of the journal that this package writes, and the newest it reads.
+const Version = 1
+
+const journalFile = "journal.json"
+
+// Run is one run's place in the store. Nothing exists of it on disk before [Orchestrator.Run] or [Orchestrator.Fail].
+type Run struct {
+	// ID is the run's id: the time it began, in UTC, and something random.
+	ID string
+	// Dir is the run's folder, for the engine's log and events. It exists when the engine is called, mode 0700.
+	Dir string
+
+	store *Store
+}
+
+// JournalError says that a journal is there and cannot be used. It is never overwritten.
+type JournalError struct {
+	Path    string
+	Version int   // of the journal, if that is the problem; it is newer than [Version]
+	Err     error // what is damaged; nil if the version is the problem
+}
+
+// Error says which journal, why, and what to do.
+func (e *JournalError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("journal %s has version %d, and this program knows %d: use the newer program that wrote it, or move the run's folder away",
+			e.Path, e.Version, Version)
+	}
+	return fmt.Sprintf("journal %s is damaged: %v (it is left as it is)", e.Path, e.Err)
+}
+
+// Unwrap returns what is damaged.
+func (e *JournalError) Unwrap() error { return e.Err }
+
+// save puts the report on disk such that after a power cut there is the old one or the new one, whole.
+func (r *Run) save(report Report) error {
+	if err := makeDurably(r.Dir, 0o700); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	data, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	if err := writeDurably(filepath.Join(r.Dir, journalFile), append(data, '\n')); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	return nil
+}
+
+// writeDurably replaces a file: write beside it, fsync, rename, fsync of the folder. Until the last, a power cut may
+// bring the old file back; without the first fsync it may leave an empty one.
+func writeDurably(path string, data []byte) error {
+	temp := path + ".tmp"
+	file, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// makeDurably makes a folder, and those above it, unless it is there.
+func makeDurably(dir string, mode os.FileMode) error {
+	parent := filepath.Dir(dir)
+	err := os.Mkdir(dir, mode)
+	if errors.Is(err, os.ErrNotExist) && parent != dir {
+		if err := makeDurably(parent, 0o755); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, mode)
+	}
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// readJournal reads the journal of a run's folder and believes it only if it is whole.
+func readJournal(dir, id string) (Report, error) {
+	path := filepath.Join(dir, journalFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Report{}, fmt.Errorf("read the journal of run %s: %w", id, err)
+	}
+	// The version first: of a newer journal nothing else is known.
+	var head struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return Report{}, &JournalError{Path: path, Err: err}
+	}
+	if head.Version > Version {
+		return Report{}, &JournalError{Path: path, Version: head.Version}
+	}
+	var report Report
+	if err := json.Unmarshal(data, &report); err != nil {
+		return Report{}, &JournalError{Path: path, Err: err}
+	}
+	if err := report.check(id); err != nil {
+		return Report{}, &JournalError{Path: path, Err: err}
+	}
+	return report, nil
+}
+
+// check says what in a decoded report cannot be.
+func (r Report) check(id string) error {
+	if r.Version < 1 {
+		return errors.New("it has no version")
+	}
+	if r.ID != id {
+		return fmt.Errorf("it is of run %q", r.ID)
+	}
+	states := []State{r.State}
+	for _, w := range r.Waves {
+		states = append(states, w.State)
+	}
+	for _, s := range states {
+		if !s.known() {
+			return fmt.Errorf("%q is not a state", s)
+		}
+	}
+	return nil
+}
+
+// known reports whether the state is one of ours.
+func (s State) known() bool {
+	switch s {
+	case Pending, Running, Soaking, Passed, Failed, Halted, Interrupted, AwaitingReboot:
+		return true
+	}
+	return false
+}

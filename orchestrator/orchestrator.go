@@ -1,0 +1,236 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"homelab-patch-orchestrate/runner"
+)
+
+// Engine patches the hosts of one wave. It calls emit with each event, one after the other, and not after Run has
+// returned. The result tells how each host came out, whatever the error. The error is nil if the engine did its work,
+// even if every host failed. When ctx ends, Run returns soon, with hosts in flight as [runner.Interrupted] and nothing
+// left running on this machine.
+type Engine interface {
+	Run(ctx context.Context, w Wave, emit func(runner.Event)) (runner.Result, error)
+}
+
+// Change is one transition: of the run, of a wave, or of a host. It is durable when an observer hears of it.
+type Change struct {
+	Time     time.Time
+	Run      string // id
+	Wave     *int   // number of the wave; nil if the run itself changed
+	Host     string // empty if the wave or the run changed
+	From, To string // states; outcomes for a host, whose From is empty
+	Reason   string // why, for people; may be empty
+}
+
+// Orchestrator runs plans. Engine is required; every other field may be zero.
+type Orchestrator struct {
+	Engine Engine
+	// Policy is the one that the plan was made with.
+	Policy Policy
+	// Gates are asked in order after each wave; the first that says no halts the run.
+	Gates []Gate
+	// Hold says whether the operator forbids patching now, and why; nil never does. It is asked at the start and before
+	// each wave. An error counts as a reason not to go on.
+	Hold func() (held bool, reason string, err error)
+	// Fingerprint says what the project is; nil compares nothing. A run whose project changes under it is halted.
+	Fingerprint func() (Project, error)
+	// Stop, once closed, lets the wave under way finish and begins no other; nil never does.
+	Stop <-chan struct{}
+	// Progress is called with each event of the engine; nil is not. While it runs, the engine waits.
+	Progress func(runner.Event)
+	// Observe is called with each change after the journal was written; nil is not. Its context does not end when the
+	// run's does. While it runs, the run waits. Closing the journal of an earlier run that died is a change of that run.
+	Observe func(context.Context, Change)
+}
+
+// Run carries out a plan. The report is final, and in the run's folder, whatever the error, with the exception of a
+// refusal that touched nothing: a [*PlanError] for a plan without hosts, a [*HeldError] for a hold at the start, a
+// [*JournalError] for an earlier journal of a newer version.
+//
+// The error is nil if the run came to its end, also if hosts were lost within the budget. Otherwise it is a
+// [*HaltError], an [*InterruptError], or what kept the run from being carried out, such as a [*runner.EngineError] or a
+// journal that could not be written. [ExitCode] knows them all.
+func (o *Orchestrator) Run(ctx context.Context, run *Run, plan *Plan) (Report, error) {
+	s := o.session(run, plan)
+	if s.report.hosts() == 0 {
+		return s.report, &PlanError{errors.New("the plan has no hosts")}
+	}
+	held, reason, err := o.hold()
+	if held {
+		return s.report, &HeldError{reason}
+	}
+	if err := s.closeLeftover(ctx); err != nil {
+		return s.report, err
+	}
+	if err == nil {
+		err = s.begin(ctx)
+	}
+	for i := 0; i < len(plan.Waves) && err == nil; i++ {
+		err = s.wave(ctx, i)
+	}
+	return s.end(ctx, err)
+}
+
+// Fail writes the final report of a run that could not begin because of err: no engine, no readable inventory. It
+// returns err, joined with what kept the report from being written.
+func (o *Orchestrator) Fail(ctx context.Context, run *Run, err error) (Report, error) {
+	s := o.session(run, &Plan{})
+	if left := s.closeLeftover(ctx); left != nil {
+		return s.report, errors.Join(err, left)
+	}
+	return s.end(ctx, err)
+}
+
+func (o *Orchestrator) hold() (bool, string, error) {
+	if o.Hold == nil {
+		return false, "", nil
+	}
+	return o.Hold()
+}
+
+// session is one run under way: its report, and the changes that are not durable yet.
+type session struct {
+	*Orchestrator
+	run     *Run
+	plan    *Plan
+	report  Report
+	changes []Change
+}
+
+func (o *Orchestrator) session(run *Run, plan *Plan) *session {
+	s := &session{Orchestrator: o, run: run, plan: plan, report: Report{
+		Version: Version, ID: run.ID, State: Pending, Kind: o.Policy.Kind(), Started: time.Now().UTC(),
+		Controller: plan.Controller, Budget: o.Policy.Budget, Notes: plan.Notes, Waves: []WaveReport{},
+	}}
+	for _, w := range plan.Waves {
+		wave := WaveReport{Number: w.Number, Group: w.Group, State: Pending}
+		for _, h := range w.Hosts {
+			wave.Hosts = append(wave.Hosts, HostReport{Name: h.Name, Optional: h.Optional, Controller: h.Controller})
+		}
+		s.report.Waves = append(s.report.Waves, wave)
+	}
+	return s
+}
+
+// begin does what comes before the first wave.
+func (s *session) begin(ctx context.Context) error {
+	if s.Fingerprint != nil {
+		project, err := s.Fingerprint()
+		if err != nil {
+			return err
+		}
+		s.report.Project = &project
+	}
+	if err := s.interrupted(ctx, "before the first wave"); err != nil {
+		return err
+	}
+	return s.moveRun(Running, "")
+}
+
+// end makes the report final.
+func (s *session) end(ctx context.Context, err error) (Report, error) {
+	r := &s.report
+	state, code, reason := Passed, ExitDone, ""
+	if err != nil {
+		state, code = verdict(err)
+		reason = err.Error()
+	} else {
+		reason = r.summary()
+		if len(r.lost()) > 0 {
+			code = ExitLosses
+		}
+	}
+	for i := range r.Waves {
+		w := &r.Waves[i]
+		for j := range w.Hosts {
+			if h := &w.Hosts[j]; h.Outcome == Undecided {
+				h.Outcome = HostNotAttempted
+			}
+		}
+		if w.State != Pending && !w.State.Final() { // the journal failed in its middle
+			err = errors.Join(err, s.moveWave(i, state, reason))
+		}
+	}
+	if moved := s.moveRun(state, reason); moved != nil {
+		err = errors.Join(err, moved)
+		code = ExitFailed
+	}
+	r.Ended, r.ExitCode, r.Reason = time.Now().UTC(), &code, reason
+	if saved := s.commit(ctx); saved != nil {
+		code = ExitFailed // nobody will find out how it ended
+		if err == nil || !errors.Is(err, errJournal) {
+			err = errors.Join(err, saved)
+		}
+	}
+	return *r, err
+}
+
+// moveRun changes the state of the run in memory; commit makes it durable.
+func (s *session) moveRun(to State, reason string) error {
+	r := &s.report
+	if err := transit(theRun, r.State, to); err != nil {
+		return err
+	}
+	s.changes = append(s.changes, Change{Time: time.Now().UTC(), Run: r.ID, From: string(r.State), To: string(to), Reason: reason})
+	r.State = to
+	return nil
+}
+
+// moveWave is moveRun for a wave.
+func (s *session) moveWave(i int, to State, reason string) error {
+	w := &s.report.Waves[i]
+	if err := transit(theWave, w.State, to); err != nil {
+		return err
+	}
+	number := w.Number
+	s.changes = append(s.changes, Change{Time: time.Now().UTC(), Run: s.report.ID, Wave: &number, From: string(w.State), To: string(to), Reason: reason})
+	w.State, w.Reason = to, reason
+	return nil
+}
+
+// errJournal is held by the error of a journal that cannot be written.
+var errJournal = errors.New("the run stops, because what it does could not be recorded")
+
+// commit makes the report durable, then tells the observer what changed.
+func (s *session) commit(ctx context.Context) error {
+	if err := s.run.save(s.report); err != nil {
+		return fmt.Errorf("%w (%w)", err, errJournal)
+	}
+	s.tell(ctx, s.changes...)
+	s.changes = nil
+	return nil
+}
+
+func (s *session) tell(ctx context.Context, changes ...Change) {
+	if s.Observe == nil {
+		return
+	}
+	for _, c := range changes {
+		s.Observe(context.WithoutCancel(ctx), c)
+	}
+}
+
+// interrupted returns an [*InterruptError] if someone has said stop.
+func (s *session) interrupted(ctx context.Context, where string) error {
+	if ctx.Err() != nil {
+		return &InterruptError{Reason: fmt.Sprintf("interrupted %s: %v", where, context.Cause(ctx)), Err: context.Cause(ctx)}
+	}
+	if s.stopped() {
+		return &InterruptError{Reason: "stopped " + where}
+	}
+	return nil
+}
+
+func (s *session) stopped() bool {
+	select {
+	case <-s.Stop:
+		return true
+	default:
+		return false
+	}
+}

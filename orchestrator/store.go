@@ -1,0 +1,109 @@
+package orchestrator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"syscall"
+)
+
+// idTime is the part of a run's id that says when it began, in UTC.
+const idTime = "20060102T150405Z"
+
+// Store is the state directory: the lock, and a folder a run with its journal. Only its owner may read it.
+type Store struct {
+	dir string
+}
+
+// Open returns the store in a directory, which is created if it is missing. A directory that others may write is
+// refused: what it says could not be believed.
+func Open(dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the state directory: %w", err)
+	}
+	for _, d := range []string{dir, filepath.Join(dir, "runs")} {
+		if err := own(d); err != nil {
+			return nil, fmt.Errorf("open the state directory: %w", err)
+		}
+	}
+	return &Store{dir: dir}, nil
+}
+
+// own makes sure of a folder that only this user may enter.
+func own(dir string) error {
+	if err := makeDurably(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d, not to user %d who runs this: use another directory, or chown it", dir, stat.Uid, os.Geteuid())
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("others may write %s: chmod 0700 it, or use another directory", dir)
+	}
+	if info.Mode().Perm() != 0o700 {
+		return os.Chmod(dir, 0o700)
+	}
+	return nil
+}
+
+// Dir returns the absolute path of the directory.
+func (s *Store) Dir() string { return s.dir }
+
+func (s *Store) runDir(id string) string { return filepath.Join(s.dir, "runs", id) }
+
+// IDs returns the id of every run that has a folder, oldest first.
+func (s *Store) IDs() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, "runs"))
+	if err != nil {
+		return nil, fmt.Errorf("list the runs: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && validID(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Load returns the report of a run. The error holds [os.ErrNotExist] if there is none, and is a [*JournalError] if
+// there is one that cannot be read.
+func (s *Store) Load(id string) (Report, error) {
+	if !validID(id) {
+		return Report{}, fmt.Errorf("run %q: %w: an id looks like 20261122T040000Z-1a2b3c", id, os.ErrNotExist)
+	}
+	return readJournal(s.runDir(id), id)
+}
+
+// Latest returns the report of the run that began last. A run that died before the first entry of its journal does not
+// count. Errors are those of [Store.Load].
+func (s *Store) Latest() (Report, error) {
+	ids, err := s.IDs()
+	if err != nil {
+		return Report{}, err
+	}
+	for _, id := range slices.Backward(ids) {
+		report, err := s.Load(id)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		return report, err
+	}
+	return Report{}, fmt.Errorf("there is no run in %s: %w", s.dir, os.ErrNotExist)
+}
+
+func validID(id string) bool {
+	return regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{6}$`).MatchString(id)
+}

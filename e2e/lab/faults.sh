@@ -23,7 +23,7 @@ fault() {
     # fill HOST [KIB]           the disk has KIB free (0); the disk is shrunk, so no memory is spent on it
     fill) mount -o remount,size="$(($(df -k --output=used "$RUN/disk/$h" | tail -1) + ${arg:-0}))k" "$RUN/disk/$h" ;;
     # unfill HOST
-    unfill) mount -o remount,size="${DISK}m" "$RUN/disk/$h" ;;
+    unfill) mount -o remount,size="${DISK_MIB}m" "$RUN/disk/$h" ;;
     # lock HOST SECONDS         a process holds the dpkg lock, as another apt would (60); unlock ends it
     lock) (host_exec "$h" systemd-run -q --unit lab-lock python3 -c "import fcntl, time
 f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(${arg:-60})") ;;

@@ -16,7 +16,7 @@ create() {
   local h=$1 root=$RUN/root/$1 disk=$RUN/disk/$1 low home=/root
   host "$h"
   mkdir -p "$root" "$disk"
-  mount -t tmpfs -o "size=${DISK}m,mode=755" "lab-$h" "$disk"; mkdir "$disk/upper" "$disk/work"
+  mount -t tmpfs -o "size=${DISK_MIB}m,mode=755" "lab-$h" "$disk"; mkdir "$disk/upper" "$disk/work"
   low=$(readlink -f "$RUN/images/host-$BASE"):$(readlink -f "$RUN/images/base-$BASE")
   [ "$ROLE" != controller ] || low=$(readlink -f "$RUN/images/ctl-$BASE")/root:$low
   mount -t overlay overlay -o "lowerdir=$low,upperdir=$disk/upper,workdir=$disk/work" "$root"

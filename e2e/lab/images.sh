@@ -84,7 +84,8 @@ build_host() {
   local dir=$1 suite=$2
   layer "$dir" "$(image base "$suite")" "" "$(image packages)" "$(declare -f dress)
     dpkg --force-unsafe-io -i /mnt/installed/*.deb >/dev/null
-    apt-mark -qq auto linux-image-6.1.0-40-lab-amd64 lab-relic   # as if they had come as dependencies
+    # as if they had come as dependencies: the kernel of its metapackage, lab-orphan of nothing any more
+    apt-mark -qq auto linux-image-6.1.0-40-lab-amd64 lab-orphan
     dress"
 }
 

@@ -45,7 +45,7 @@ mkkernel() {
 # build_packages DIR: installed is what each host has at first; the other folders are archives
 build_packages() {
   local d=$1 name
-  for name in lab-app lab-sec lab-slow lab-broken lab-kept lab-relic; do mkdeb "$d/installed" $name 1.0-1; done
+  for name in lab-app lab-sec lab-slow lab-broken lab-kept lab-relic lab-orphan; do mkdeb "$d/installed" $name 1.0-1; done
   mkdeb "$d/installed" lab-conf 1.0-1 conffile=/etc/lab-conf.conf
   mkkernel "$d/installed" 6.1.0-40 1.0
 

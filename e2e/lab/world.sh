@@ -17,7 +17,7 @@ running_labs() { # the worlds of all labs that are up
 
 inside() { # run this script's command inside the world
   local w; w=$(world_pid) || die "lab $WORLD is not up"
-  exec nsenter -t "$w" -m -p -n -u -C -- env LAB_INSIDE=1 LAB_NAME="${LAB_NAME:-}" LAB_IMAGES="$IMAGES" LAB_DISK="$DISK" "$HERE/lab" "$@"
+  exec nsenter -t "$w" -m -p -n -u -C -- env LAB_INSIDE=1 LAB_NAME="${LAB_NAME:-}" LAB_IMAGES="$IMAGES" LAB_DISK="$DISK_MIB" "$HERE/lab" "$@"
 }
 
 suites() { awk '{print $4}' "$RUN/hosts" | sort -u; }
@@ -44,7 +44,7 @@ up() {
   # shellcheck disable=SC2016 # expanded by the inner shell
   setsid bash -euc 'for dir in $1; do echo $$ >"$dir/cgroup.procs"; done; shift; exec "$@"' bash "$(cgroups)" \
     unshare --mount --propagation private --pid --fork --kill-child --net --uts --cgroup --mount-proc \
-    env LAB_INSIDE=1 LAB_NAME="${LAB_NAME:-}" LAB_IMAGES="$IMAGES" LAB_DISK="$DISK" "$HERE/lab" __world </dev/null >"$RUN/world.log" 2>&1 &
+    env LAB_INSIDE=1 LAB_NAME="${LAB_NAME:-}" LAB_IMAGES="$IMAGES" LAB_DISK="$DISK_MIB" "$HERE/lab" __world </dev/null >"$RUN/world.log" 2>&1 &
   w=$!
   while [ ! -e "$RUN/world.ready" ] && [ -d "/proc/$w" ]; do sleep 0.1; done
   [ -e "$RUN/world.ready" ] || { cat "$RUN/world.log" >&2; clean; die "the world of lab $WORLD did not start"; }

@@ -1,0 +1,54 @@
+# Each target is a line a person could type. `make` alone builds.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BIN     := bin/homelab-patch-orchestrate
+
+.PHONY: build run demo test e2e e2e-full lint bench clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/homelab-patch-orchestrate
+
+# What would a patch run do to this very machine? Nothing is changed.
+run:
+	e2e/need ansible-core python3
+	$(MAKE) --no-print-directory build
+	e2e/here $(BIN)
+
+# Three booted hosts, really patched, on this machine; root.
+demo:
+	e2e/need $$(cat e2e/lab/needs)
+	$(MAKE) --no-print-directory build
+	e2e/demo $(BIN)
+
+# All tests: the fast ones, then the ones on booted hosts.
+test:
+	e2e/need ansible-core openssh-server openssh-client strace python3
+	go vet ./... && go vet -tags e2e ./e2e/...
+	go test -race ./...
+	python3 -m unittest discover -s ansible/tests
+	$(MAKE) --no-print-directory e2e
+
+# The scenarios on booted hosts that CI runs too. Skipped without root; not in CI.
+e2e:
+	e2e/need $$(cat e2e/lab/needs)
+	$(MAKE) --no-print-directory build
+	go test -tags e2e -count=1 -timeout 25m -v ./e2e/...
+
+# All of them, with a record of what they showed in docs/evidence/.
+e2e-full:
+	e2e/need $$(cat e2e/lab/needs)
+	$(MAKE) --no-print-directory build
+	E2E_FULL=1 E2E_REQUIRED=1 go test -tags e2e -count=1 -timeout 60m -v ./e2e/...
+
+lint:
+	e2e/need ansible-core ansible-lint yamllint shellcheck
+	test -z "$$(gofmt -l .)"
+	go vet ./... && go vet -tags e2e ./e2e/...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	cd ansible && ansible-lint --offline && yamllint .
+	shellcheck e2e/need e2e/here e2e/demo e2e/lab/lab .ci/run
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin

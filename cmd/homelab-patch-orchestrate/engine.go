@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/runner"
+)
+
+// local is the engine of a run: ansible-playbook on this machine, its output
+// in the run's folder.
+type local struct {
+	playbook runner.Playbook
+	dir      string // of the run
+}
+
+// Run implements [orchestrator.Engine].
+func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Event)) (runner.Result, error) {
+	log, err := l.open("ansible.log")
+	if err != nil {
+		return runner.Result{}, err
+	}
+	defer log.Close()
+	events, err := l.open("events.jsonl")
+	if err != nil {
+		return runner.Result{}, err
+	}
+	defer events.Close()
+	fmt.Fprintf(log, "==== wave %d, %s ====\n", w.Number, time.Now().UTC().Format(time.RFC3339))
+
+	p := l.playbook
+	p.Log, p.Events = log, events
+	p.Hosts = w.Names()
+	p.Addresses = map[string]string{}
+	for _, h := range w.Hosts {
+		p.Addresses[h.Name] = h.Address
+	}
+	res, err := p.Run(ctx, emit)
+	return res, errors.Join(err, events.Sync())
+}
+
+func (l local) open(name string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(l.dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+}

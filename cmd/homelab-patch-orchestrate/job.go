@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"homelab-patch-orchestrate/ansible"
+	"homelab-patch-orchestrate/internal/config"
+	"homelab-patch-orchestrate/inventory"
+	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/runner"
+)
+
+const defaultConfig = "/etc/homelab/patch-orchestrate.yaml"
+
+// carriedWaves is the highest wave that the carried playbook has a play for.
+const carriedWaves = 9
+
+// job is what a command line and the configuration file say together: flags
+// win.
+type job struct {
+	config.Config
+	configFile string
+	limit      string
+	wave       int
+	check      bool
+	diff       bool
+	json       bool
+	verbose    int
+
+	readOnly bool     // nothing is run, so nothing need be unpacked
+	carried  bool     // the playbook is the one in this binary
+	named    bool     // the project was named, and is all of its folder
+	env      []string // added to Ansible's environment
+	flags    *cobra.Command
+}
+
+// targetFlags are the flags that say who is patched.
+func (j *job) targetFlags(c *cobra.Command) {
+	j.flags = c
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&j.limit, "limit", "", "patch only the hosts that match this Ansible `PATTERN`; it only narrows")
+	f.IntVar(&j.wave, "wave", 0, "patch only wave `N`")
+	f.StringVar(&j.Project, "project", "", "run ansible-playbook in `DIR`, with its ansible.cfg and roles (default: the carried ones)")
+	f.StringArrayVar(&j.Inventory, "inventory", nil, "inventory `FILE`; may be repeated (default: what ansible.cfg says)")
+	f.StringVar(&j.Playbook, "playbook", "", "playbook `FILE` (default: the project's patch.yml, or the carried one)")
+	f.StringVar(&j.configFile, "config", defaultConfig, "settings `FILE`")
+	f.StringVar(&j.State, "state", "", "`DIR` of the lock, the journals and the carried content (default /var/lib/homelab-patch-orchestrate)")
+	f.BoolVar(&j.json, "json", false, "print the result as JSON")
+}
+
+// resolve merges the flags over the configuration file and makes paths
+// absolute.
+func (j *job) resolve() error {
+	set := func(name string) bool { return j.flags.Flags().Changed(name) }
+	cfg, err := config.Load(j.configFile, set("config"))
+	if err != nil {
+		return err
+	}
+	flags := j.Config
+	j.Config = cfg
+	path := func(name, value string, to *string) {
+		if set(name) && value != "" {
+			if *to, _ = filepath.Abs(value); *to == "" {
+				*to = value
+			}
+		}
+	}
+	path("project", flags.Project, &j.Project)
+	path("state", flags.State, &j.State)
+	path("textfile", flags.Textfile, &j.Textfile)
+	path("playbook", flags.Playbook, &j.Playbook)
+	if set("inventory") {
+		j.Inventory = nil
+		for _, s := range flags.Inventory {
+			if !strings.Contains(s, ",") { // else a list of hosts
+				s, _ = filepath.Abs(s)
+			}
+			j.Inventory = append(j.Inventory, s)
+		}
+	}
+	if set("forks") {
+		if j.Forks = flags.Forks; j.Forks < 1 {
+			return fmt.Errorf("--forks %d: at least 1 host at a time", j.Forks)
+		}
+	}
+	if set("limit") && j.limit == "" {
+		return errors.New("--limit is empty: name hosts, or leave it out to patch all")
+	}
+	if set("wave") && j.wave < 0 {
+		return fmt.Errorf("--wave %d: waves are numbered from 0", j.wave)
+	}
+	return j.project()
+}
+
+// project finds the playbook and what surrounds it.
+func (j *job) project() error {
+	if j.named = j.Project != ""; j.named {
+		if fi, err := os.Stat(j.Project); err != nil || !fi.IsDir() {
+			return fmt.Errorf("project %s is not a folder", j.Project)
+		}
+	}
+	switch {
+	case j.Playbook != "":
+		if j.Project == "" {
+			j.Project = filepath.Dir(j.Playbook)
+		}
+	case j.Project != "":
+		for _, name := range []string{"patch.yml", "playbooks/patch.yml"} {
+			if p := filepath.Join(j.Project, name); exists(p) {
+				j.Playbook = p
+				break
+			}
+		}
+		if j.Playbook == "" {
+			return fmt.Errorf("project %s has neither patch.yml nor playbooks/patch.yml; name one with --playbook", j.Project)
+		}
+	default:
+		j.carried = true
+		return nil
+	}
+	if !exists(j.Playbook) {
+		return fmt.Errorf("playbook %s does not exist", j.Playbook)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// unpack makes the carried content a project.
+func (j *job) unpack() error {
+	if !j.carried {
+		return nil
+	}
+	if j.readOnly {
+		j.Project = "/" // no ansible.cfg of whatever folder we are in
+		return nil
+	}
+	if err := os.MkdirAll(j.State, 0o700); err != nil {
+		return err
+	}
+	dir, err := ansible.Unpack(filepath.Join(j.State, "content"))
+	if err != nil {
+		return fmt.Errorf("unpack the carried playbook: %w", err)
+	}
+	j.Project, j.Playbook = dir, filepath.Join(dir, "playbooks", "patch.yml")
+	// The operator's own ansible.cfg stays in force, so there is none here;
+	// what the playbook needs of one is this.
+	j.env = append(j.env, "ANSIBLE_ROLES_PATH="+filepath.Join(dir, "roles"))
+	return nil
+}
+
+// trust refuses to run, as root, what others could have written.
+func (j *job) trust() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	paths := append(j.contents(), runner.Reads(j.Project, append(os.Environ(), j.env...))...)
+	if j.File != "" {
+		paths = append(paths, j.File)
+	}
+	err := config.Trusted(os.Geteuid(), paths...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; nothing was touched", err)
+	}
+	return err
+}
+
+// contents are the files a run is made of: the project and the inventory. They
+// must be root's, and must not change under a run.
+func (j *job) contents() []string {
+	var paths []string
+	if j.named || j.carried && !j.readOnly {
+		paths = append(paths, j.Project)
+	} else if !j.carried { // a playbook in a folder that may hold anything besides
+		paths = append(paths, j.Playbook)
+		for _, beside := range []string{"ansible.cfg", "roles", "tasks", "vars", "files", "templates", "library", "filter_plugins", "group_vars", "host_vars"} {
+			if p := filepath.Join(j.Project, beside); exists(p) {
+				paths = append(paths, p)
+			}
+		}
+	}
+	for _, s := range j.Inventory {
+		if strings.Contains(s, ",") { // a list of hosts
+			continue
+		}
+		paths = append(paths, s)
+		for _, beside := range []string{"group_vars", "host_vars"} {
+			if p := filepath.Join(filepath.Dir(s), beside); exists(p) {
+				paths = append(paths, p)
+			}
+		}
+	}
+	return paths
+}
+
+// policy asks Ansible who the limit names, if there is one.
+func (j *job) policy(ctx context.Context) (orchestrator.Policy, error) {
+	p := orchestrator.Policy{Budget: j.Budget, Soak: j.Soak, WaveDeadline: j.WaveDeadline, Check: j.check}
+	if j.carried {
+		p.MaxWave = carriedWaves
+	}
+	if j.flags.Flags().Changed("wave") {
+		p.Wave = &j.wave
+	}
+	if j.limit != "" {
+		hosts, err := runner.Match(ctx, j.Project, j.limit, j.Inventory...)
+		if err != nil {
+			return p, err
+		}
+		p.Limit = append([]string{}, hosts...) // nobody is not everybody
+	}
+	return p, nil
+}
+
+// plan says who is patched when. Nothing was touched when it fails.
+func (j *job) plan(ctx context.Context) (*orchestrator.Plan, orchestrator.Policy, error) {
+	var none orchestrator.Policy
+	if err := j.unpack(); err != nil {
+		return nil, none, err
+	}
+	if err := j.trust(); err != nil {
+		return nil, none, err
+	}
+	list, err := runner.Inventory(ctx, j.Project, j.Inventory...)
+	if err != nil {
+		return nil, none, err
+	}
+	inv, err := inventory.Parse(list)
+	if err != nil {
+		return nil, none, err
+	}
+	policy, err := j.policy(ctx)
+	if err != nil {
+		return nil, none, err
+	}
+	plan, err := orchestrator.NewPlan(inv, policy)
+	return plan, policy, err
+}

@@ -1,0 +1,113 @@
+// Command homelab-patch-orchestrate patches a fleet of hosts wave by wave with
+// ansible-playbook, from the one host that is patched last. See README.md.
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"homelab-patch-orchestrate/orchestrator"
+)
+
+// version is stamped by the Makefile.
+var version = ""
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns the exit code.
+func run(args []string, stdout, stderr *os.File) int {
+	if len(args) > 0 && strings.HasPrefix(args[0], "-") && slices.Contains(args, "--check") {
+		args = append([]string{"run"}, args...) // as the shell script was called
+	}
+	out := &printer{out: stdout, err: stderr}
+	code := orchestrator.ExitDone
+	root := &cobra.Command{
+		Use:           name,
+		Short:         "Patch a fleet wave by wave with ansible-playbook",
+		Long:          "Patch every host of patching_targets, wave by wave, with ansible-playbook,\nfrom the controller, which is patched last.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			code = orchestrator.ExitUsage
+			cmd.SetOut(stderr)
+			return cmd.Help()
+		},
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err, cmd.CommandPath() + " --help"}
+	})
+	root.AddCommand(runCommand(out, &code), wavesCommand(out), versionCommand(stdout))
+	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
+	if err := root.Execute(); err != nil {
+		out.error(err)
+		return exitCode(err)
+	}
+	return code
+}
+
+// usageError is a command line that was not understood.
+type usageError struct {
+	err  error
+	help string
+}
+
+func (e *usageError) Error() string { return e.err.Error() + "; see " + e.help }
+func (e *usageError) Unwrap() error { return e.err }
+
+// exitError is an error with the exit code that it leads to.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// exitCode returns the code of an error that ended a command. What cobra
+// itself refuses is usage.
+func exitCode(err error) int {
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return orchestrator.ExitUsage
+}
+
+func versionCommand(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := io.WriteString(stdout, name+" "+buildVersion()+"\n")
+			return err
+		},
+	}
+}
+
+// buildVersion is what the Makefile stamped, or the commit that go built.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/term"
+
+	"homelab-patch-orchestrate/internal/tui"
+	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/runner"
+)
+
+// What a person sees, all of it through this file:
+//
+//   - stdout is the result: the summary, or JSON. On a terminal also the live
+//     view. Nothing else.
+//   - stderr is everything besides: errors, warnings, and where there is no
+//     terminal one log line a change.
+//   - An error is one line with the program's name before it: what, where, how
+//     to mend it. Lower case, no full stop.
+//   - Colour only on a terminal, and not with NO_COLOR (https://no-color.org).
+const name = "homelab-patch-orchestrate"
+
+type printer struct {
+	out, err *os.File
+	live     *tui.Live // nil unless one is drawn
+}
+
+// error prints an error. Several that were joined get a line each.
+func (p *printer) error(err error) {
+	for line := range strings.Lines(err.Error()) {
+		p.line(name + ": " + strings.TrimRight(line, "\n"))
+	}
+	var stop *orchestrator.InterruptError
+	if errors.As(err, &stop) {
+		p.line(name + ": what runs on a host goes on there; the next run finds it")
+	}
+}
+
+func (p *printer) warn(format string, args ...any) { p.note("warning: "+format, args...) }
+
+func (p *printer) note(format string, args ...any) {
+	p.line(name + ": " + fmt.Sprintf(format, args...))
+}
+
+func (p *printer) line(s string) {
+	if p.live != nil {
+		p.live.Print(s)
+		return
+	}
+	fmt.Fprintln(p.err, s)
+}
+
+// view is what follows a run.
+type view interface {
+	Event(runner.Event)
+	Change(orchestrator.Change)
+	Close()
+}
+
+// view returns the live view on a terminal, and log lines elsewhere.
+func (p *printer) view(plan *orchestrator.Plan, json bool) view {
+	on := p.out
+	if json {
+		on = p.err
+	}
+	if !term.IsTerminal(int(on.Fd())) || os.Getenv("TERM") == "dumb" {
+		return logView{slog.New(slog.NewTextHandler(p.err, nil))}
+	}
+	size := func() (int, int) {
+		w, h, err := term.GetSize(int(on.Fd()))
+		if err != nil || w <= 0 || h <= 0 {
+			return 80, 24
+		}
+		return w, h
+	}
+	p.live = tui.New(on, size, color(on), plan)
+	return liveView{p.live, p}
+}
+
+func color(f *os.File) bool {
+	return os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
+}
+
+type liveView struct {
+	*tui.Live
+	p *printer
+}
+
+func (v liveView) Close() {
+	v.Live.Close()
+	v.p.live = nil
+}
+
+// logView logs one line a change.
+type logView struct{ log *slog.Logger }
+
+func (v logView) Event(e runner.Event) {
+	if e.Kind == runner.KindStall {
+		v.log.Warn("host stalled", "host", e.Host, "reason", e.Msg)
+	}
+}
+
+func (v logView) Close() {}
+
+func (v logView) Change(c orchestrator.Change) {
+	args := []any{"run", c.Run}
+	what := "run"
+	if c.Wave != nil {
+		what, args = "wave", append(args, "wave", *c.Wave)
+	}
+	if c.Host != "" {
+		what, args = "host", append(args, "host", c.Host)
+	}
+	if c.Reason != "" {
+		args = append(args, "reason", c.Reason)
+	}
+	level := slog.LevelInfo
+	switch c.To {
+	case "failed", "halted", "unreachable", "interrupted", "not-attempted":
+		level = slog.LevelWarn
+	}
+	v.log.Log(nil, level, what+" "+c.To, args...)
+}
+
+// summary prints how the run went, for people.
+func (p *printer) summary(r orchestrator.Report, dir string) {
+	w := p.out
+	paint := func(word string) string { return tui.Paint(color(w), word) }
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	packages := "PACKAGES"
+	if r.Kind == orchestrator.Check {
+		packages = "WOULD CHANGE"
+	}
+	fmt.Fprintf(t, "WAVE\tHOST\tOUTCOME\t%s\tREBOOT\tNOTE\n", packages)
+	for _, wave := range r.Waves {
+		for _, h := range wave.Hosts {
+			// Colour would spoil the columns; the line below has it.
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", wave.Number, h.Name, h.Outcome, count(h), reboot(h), short(noteOf(h, wave), 100))
+		}
+	}
+	t.Flush()
+	p.packages(w, r)
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
+	took := tui.Elapsed(r.Ended.Sub(r.Started))
+	fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), took, r.Reason)
+	fmt.Fprintf(w, "report: %s\n", dir)
+}
+
+// packages lists what changed, or would change, once for all hosts with the
+// same change.
+func (p *printer) packages(w io.Writer, r orchestrator.Report) {
+	type change struct{ name, from, to string }
+	hosts := map[change][]string{}
+	var order []change
+	security := map[change]bool{}
+	for _, wave := range r.Waves {
+		for _, h := range wave.Hosts {
+			if h.Patch == nil {
+				continue
+			}
+			for _, k := range h.Patch.Packages {
+				c := change{k.Name, k.From, k.To}
+				if hosts[c] == nil {
+					order = append(order, c)
+				}
+				hosts[c] = append(hosts[c], h.Name)
+				security[c] = security[c] || k.Security
+			}
+		}
+	}
+	if len(order) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "PACKAGE\tFROM\tTO\t\tHOSTS")
+	for _, c := range order {
+		from, to, kind := c.from, c.to, ""
+		if from == "" {
+			from = "(new)"
+		}
+		if to == "" {
+			to = "(removed)"
+		}
+		if security[c] {
+			kind = "security"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.name, from, to, kind, short(strings.Join(hosts[c], " "), 60))
+	}
+	t.Flush()
+}
+
+func count(h orchestrator.HostReport) string {
+	if h.Patch == nil {
+		return "-"
+	}
+	return fmt.Sprint(len(h.Patch.Packages))
+}
+
+func reboot(h orchestrator.HostReport) string {
+	switch {
+	case h.Patch == nil:
+		return "-"
+	case h.Patch.Rebooted && h.Patch.RebootRequired:
+		return "done, again required"
+	case h.Patch.Rebooted:
+		return "done"
+	case h.Patch.RebootForecast != "":
+		return h.Patch.RebootForecast
+	case h.Patch.RebootRequired:
+		return "required"
+	}
+	return "no"
+}
+
+// noteOf is the one thing to know about a host.
+func noteOf(h orchestrator.HostReport, w orchestrator.WaveReport) string {
+	switch {
+	case h.Message != "" && h.Task != "" && h.Patch == nil:
+		return h.Task + ": " + h.Message
+	case h.Message != "":
+		return h.Message
+	case h.Patch != nil && h.Patch.Hold != nil:
+		return h.Patch.Hold.Reason
+	case h.Patch != nil && len(h.Patch.Warnings) > 0:
+		return h.Patch.Warnings[0]
+	case h.Patch != nil && h.Patch.RebootRequired:
+		return strings.Join(h.Patch.RebootReasons, ", ")
+	case h.Outcome == orchestrator.HostNotAttempted:
+		return w.Reason
+	}
+	return ""
+}
+
+// short makes one line of at most n characters that a terminal can take.
+func short(s string, n int) string { return tui.Line(s, n) }

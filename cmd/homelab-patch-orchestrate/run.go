@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/runner"
+)
+
+func runCommand(out *printer, code *int) *cobra.Command {
+	j := &job{}
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Patch the fleet, wave by wave",
+		Long: `Patch every host of patching_targets, one wave after the other. A wave that goes
+wrong stops the run before the next one.
+
+Exit codes: 0 done, 1 could not be carried out, 2 usage, settings or plan
+(nothing was touched), 3 halted, 4 finished with losses within the budget,
+5 another run is under way, 6 held, 130 and 143 interrupted.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			var err error
+			*code, err = j.run(out)
+			if err != nil {
+				return &exitError{*code, err}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&j.check, "check", false, "change nothing; show what would change")
+	f.BoolVar(&j.diff, "diff", false, "show differences of files in ansible.log")
+	j.targetFlags(c)
+	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
+	f.IntVar(&j.Forks, "forks", 0, "hosts Ansible works on at a time (default 10)")
+	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
+	return c
+}
+
+// run patches the fleet. Its error has not been printed yet.
+func (j *job) run(out *printer) (int, error) {
+	if err := j.resolve(); err != nil {
+		return orchestrator.ExitUsage, err
+	}
+	ctx, stop, done := signals(out)
+	defer done()
+	kind := orchestrator.Policy{Check: j.check}.Kind()
+	if kind == orchestrator.Full && (j.limit != "" || j.flags.Flags().Changed("wave")) {
+		kind = orchestrator.Narrowed
+	}
+	rec := record{j.Textfile, kind, out}
+
+	store, err := orchestrator.Open(j.State)
+	if err != nil {
+		return orchestrator.ExitUsage, err
+	}
+	lock, err := store.Lock()
+	if err != nil {
+		return orchestrator.ExitCode(orchestrator.Report{}, err), err
+	}
+	defer lock.Close()
+	hold := orchestrator.HoldFile(j.Hold)
+	if held, reason, err := hold(); err == nil && held {
+		rec.held()
+		return orchestrator.ExitHeld, &orchestrator.HeldError{Reason: reason}
+	}
+	plan, policy, err := j.plan(ctx)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = &orchestrator.InterruptError{Reason: "stopped before the first wave: nothing was touched", Err: cause}
+			return orchestrator.ExitCode(orchestrator.Report{}, err), err
+		}
+		code := planCode(err)
+		if kind == orchestrator.Full { // else the flags may be to blame
+			rec.end(orchestrator.Report{}, code)
+		}
+		return code, err
+	}
+	run, err := lock.Begin()
+	if err != nil {
+		return orchestrator.ExitFailed, err
+	}
+	view := out.view(plan, j.json)
+	o := orchestrator.Orchestrator{
+		Engine: local{dir: run.Dir, playbook: runner.Playbook{
+			Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
+			Vars: map[string]any{"homelab_patch_run_id": run.ID}, Forks: j.Forks,
+			Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(),
+			HostDeadline: j.HostDeadline, Inherit: []*os.File{lock.File()},
+		}},
+		Policy: policy, Hold: hold, Stop: stop,
+		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
+		Progress:    view.Event,
+		Observe:     func(_ context.Context, c orchestrator.Change) { view.Change(c) },
+	}
+	rec.begin()
+	report, err := o.Run(ctx, run, plan)
+	code := orchestrator.ExitCode(report, err)
+	view.Close()
+	rec.end(report, code)
+	if j.json {
+		enc := json.NewEncoder(out.out)
+		enc.SetIndent("", "  ")
+		if werr := enc.Encode(report); werr != nil {
+			out.warn("print the report: %v", werr)
+		}
+	} else {
+		out.summary(report, run.Dir)
+	}
+	return code, err
+}
+
+// planCode is the exit code for a run that never began.
+func planCode(err error) int {
+	if errors.Is(err, exec.ErrNotFound) {
+		return orchestrator.ExitFailed // no Ansible here
+	}
+	return orchestrator.ExitUsage
+}
+
+// key is the controller's own ssh key, if it has one.
+func (j *job) key() string {
+	if !exists(j.PrivateKey) {
+		return ""
+	}
+	return j.PrivateKey
+}
+
+// signals gives SIGINT two meanings: the first lets the wave under way finish,
+// the second, like SIGTERM and SIGHUP, cancels it.
+func signals(out *printer) (ctx context.Context, stop <-chan struct{}, done func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	first := make(chan struct{})
+	got := make(chan os.Signal, 4)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ended := make(chan struct{})
+	go func() { // ends with done
+		asked := false
+		for {
+			select {
+			case <-ended:
+				return
+			case s := <-got:
+				if s == os.Interrupt && !asked {
+					asked = true
+					close(first)
+					out.note("stopping after this wave; press Ctrl-C again to cancel it now")
+					continue
+				}
+				out.note("cancelling: %s", s)
+				cancel(&orchestrator.SignalError{Signal: s})
+			}
+		}
+	}()
+	return ctx, first, func() {
+		signal.Stop(got)
+		close(ended)
+		cancel(nil)
+	}
+}

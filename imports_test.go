@@ -1,0 +1,164 @@
+// Package homelab has no code of its own: it keeps the rules of docs/design.md about who may import whom.
+package homelab
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const ours = "homelab-patch-orchestrate/"
+
+// rooms lists every package that may be imported or that imports, and what of ours it may import itself. A package
+// below one listed follows its rules. "*" is everything.
+func rooms() map[string][]string {
+	return map[string][]string{
+		"cmd":             {"*"},
+		"e2e":             {"*"},
+		"ansible":         nil,
+		"inventory":       nil,
+		"metrics":         nil,
+		"notify":          nil,
+		"runner":          nil,
+		"orchestrator":    {"runner", "inventory"},
+		"ara":             {"runner"},
+		"internal/config": {"orchestrator", "notify"},
+		"internal/report": {"orchestrator", "runner"},
+		"internal/tui":    {"orchestrator", "runner"},
+	}
+}
+
+// outsiders lists every package of others that we know of, and the rooms that may import it.
+func outsiders() map[string][]string {
+	return map[string][]string{
+		"github.com/apenella/go-ansible":     {"runner"},
+		"github.com/bwmarrin/discordgo":      {"notify"},
+		"github.com/prometheus/client_model": {"metrics"},
+		"github.com/prometheus/common":       {"metrics"},
+		"github.com/spf13/cobra":             {"cmd"},
+		"gopkg.in/yaml.v3":                   {"internal/config", "inventory"},
+		"golang.org/x":                       {"*"},
+	}
+}
+
+// pkg is what go list says of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+// within reports whether a package is the named one or one below it, another major version included.
+func within(path, name string) bool {
+	return path == name || strings.HasPrefix(path, name+"/")
+}
+
+// room returns the entry of rooms a package of ours belongs to, or "".
+func room(path string) string {
+	path = strings.TrimPrefix(path, ours)
+	for name := range rooms() {
+		if within(path, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// broken returns a sentence for each rule a package breaks. Tests are free to import what they like.
+func broken(p pkg) (rules []string) {
+	from := room(p.ImportPath)
+	if from == "" && len(p.Imports) > 0 {
+		return []string{p.ImportPath + " is in no room: add it to docs/design.md and to rooms"}
+	}
+	for _, path := range p.Imports {
+		if strings.HasPrefix(path, ours) {
+			to := room(path)
+			if to != from && !slices.Contains(rooms()[from], to) && !slices.Contains(rooms()[from], "*") {
+				rules = append(rules, p.ImportPath+" imports "+path)
+			}
+			continue
+		}
+		if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
+			continue // The standard library.
+		}
+		allowed := false
+		for name, in := range outsiders() {
+			if within(path, name) && (slices.Contains(in, from) || slices.Contains(in, "*")) {
+				allowed = true
+			}
+		}
+		if !allowed {
+			rules = append(rules, p.ImportPath+" imports "+path)
+		}
+	}
+	return rules
+}
+
+func TestWhoImportsWhom(t *testing.T) {
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range broken(p) {
+			t.Error(rule)
+		}
+	}
+	if seen < 4 {
+		t.Errorf("go list names %d packages: the rules are not looked at", seen)
+	}
+}
+
+// The rules of docs/design.md, each with an import that breaks it.
+func TestRulesBite(t *testing.T) {
+	for _, c := range []struct{ from, path string }{
+		{"runner", ours + "inventory"},
+		{"runner/internal/x", ours + "orchestrator"},
+		{"inventory", ours + "runner"},
+		{"notify", ours + "internal/config"},
+		{"metrics", ours + "orchestrator"},
+		{"orchestrator", ours + "notify"},
+		{"orchestrator", ours + "metrics"},
+		{"orchestrator", ours + "ara"},
+		{"orchestrator", ours + "ansible"},
+		{"ara", ours + "orchestrator"},
+		{"internal/report", ours + "notify"},
+		{"internal/config", ours + "runner"},
+		{"internal/common", "fmt"},
+		{"orchestrator", "github.com/apenella/go-ansible/v2/pkg/execute"},
+		{"internal/config", "github.com/spf13/cobra"},
+		{"cmd/homelab-patch-orchestrate", "github.com/bwmarrin/discordgo"},
+		{"cmd/homelab-patch-orchestrate", "github.com/prometheus/common/expfmt"},
+		{"orchestrator", "gopkg.in/yaml.v3"},
+		{"cmd/homelab-patch-orchestrate", "example.com/stranger"},
+	} {
+		if rules := broken(pkg{ImportPath: ours + c.from, Imports: []string{c.path}}); len(rules) != 1 {
+			t.Errorf("%s may import %s", c.from, c.path)
+		}
+	}
+	for _, c := range []struct{ from, path string }{
+		{"orchestrator", ours + "runner"},
+		{"runner", ours + "runner/internal/x"},
+		{"runner", "github.com/apenella/go-ansible/v2/pkg/execute"},
+		{"ara", ours + "runner"},
+		{"internal/config", ours + "notify"},
+		{"cmd/homelab-patch-orchestrate", ours + "metrics"},
+		{"cmd/homelab-patch-orchestrate", "github.com/spf13/cobra/doc"},
+		{"metrics", "encoding/json"},
+	} {
+		if rules := broken(pkg{ImportPath: ours + c.from, Imports: []string{c.path}}); len(rules) != 0 {
+			t.Errorf("%s may not import %s", c.from, c.path)
+		}
+	}
+}

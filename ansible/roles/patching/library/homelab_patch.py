@@ -1,0 +1,96 @@
+#!/usr/bin/python
+"""One action of the patching role on a host. The work is in module_utils; this is its face to Ansible."""
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.homelab_plan import look, plan
+from ansible.module_utils.homelab_system import Failure
+from ansible.module_utils.homelab_unit import record, settle, upgrade
+
+DOCUMENTATION = r'''
+module: homelab_patch
+short_description: Looks at, upgrades and judges one Debian host
+description:
+  - Each action may be repeated. What changes packages happens in a transient systemd unit on the host.
+options:
+  action:
+    description:
+      - C(look) says whether the host is on hold or cannot be patched; C(plan) what an upgrade would change.
+      - C(upgrade) has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
+        a reboot; C(record) writes the host's metrics and marks the result of I(run) as published.
+    type: str
+    required: true
+    choices: [look, plan, upgrade, settle, record]
+  run:
+    description: Id of the run. Empty for C(look) makes one up, which is returned in the result.
+    type: str
+    default: ''
+  policy:
+    description: How to patch, by the names of the role's variables without their prefix.
+    type: dict
+    suboptions:
+      upgrade_type: {type: str, required: true, choices: [security, security_only, dist]}
+      exclude: {type: list, elements: str, required: true}
+      autoremove: {type: str, required: true, choices: [kernels, none, all]}
+      lists_max_age: {type: int, required: true}
+      lock_timeout: {type: int, required: true}
+      min_free_mib: {type: dict, required: true}
+      remove_unattended_upgrades: {type: bool, required: true}
+      textfile_dir: {type: path, required: true}
+  wait:
+    description: Seconds that C(upgrade) and C(settle) wait at most before they return.
+    type: int
+    default: 60
+  success:
+    description: Whether C(record) notes a success.
+    type: bool
+    default: false
+'''
+
+
+def act(module):
+    """Carry out the action; returns what the task returns."""
+    p = module.params
+    if p['action'] == 'look':
+        return {'result': look(p['run'])}
+    if p['action'] == 'plan':
+        return {'result': plan(p['policy'], p['run'])}
+    if module.check_mode:
+        return {'skipped': True, 'msg': 'not in check mode'}
+    if p['action'] == 'upgrade':
+        return upgrade(p['run'], p['policy'], p['wait'])
+    if p['action'] == 'settle':
+        return {'result': settle(p['run'], p['wait'])}
+    warning = record(p['run'], p['policy'], p['success'])
+    return {'warnings': [warning] if warning else []}
+
+
+def main():
+    module = AnsibleModule(supports_check_mode=True, argument_spec={
+        'action': {'type': 'str', 'required': True, 'choices': ['look', 'plan', 'upgrade', 'settle', 'record']},
+        'run': {'type': 'str', 'default': ''},
+        'policy': {'type': 'dict', 'options': {
+            'upgrade_type': {'type': 'str', 'choices': ['security', 'security_only', 'dist'], 'required': True},
+            'exclude': {'type': 'list', 'elements': 'str', 'required': True},
+            'autoremove': {'type': 'str', 'choices': ['kernels', 'none', 'all'], 'required': True},
+            'lists_max_age': {'type': 'int', 'required': True},
+            'lock_timeout': {'type': 'int', 'required': True},
+            'min_free_mib': {'type': 'dict', 'required': True},
+            'remove_unattended_upgrades': {'type': 'bool', 'required': True},
+            'textfile_dir': {'type': 'path', 'required': True},
+        }},
+        'wait': {'type': 'int', 'default': 60},
+        'success': {'type': 'bool', 'default': False},
+    })
+    try:
+        done = act(module)
+    except Failure as e:
+        module.fail_json(msg=e.reason, failure=e.data())
+    except OSError as e:
+        module.fail_json(msg='%s: %s' % (e.filename or module.params['action'], e.strerror or e))
+    failure = (done.get('result') or {}).get('failure')
+    if failure:
+        module.fail_json(msg=failure['reason'], failure=failure, **done)
+    module.exit_json(**done)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,31 @@
+"""The program as it is installed on a host: /usr/local/lib/homelab-patch/homelab-patch COMMAND."""
+import argparse
+import os
+import sys
+
+from . import homelab_metrics as metrics
+from . import homelab_upgrade as upgrade
+from .homelab_system import REQUEST, read_json
+
+TEXTFILES = '/var/lib/prometheus/node-exporter'
+
+
+def main(argv):
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog='homelab-patch', description='Patches this host; begun by the role patching.')
+    commands = parser.add_subparsers(dest='command', required=True)
+    commands.add_parser('apply', help='carry out the request in the state directory (run by homelab-patch.service)')
+    write = commands.add_parser('metrics', help='write patch.prom anew; keeps the time of the last success')
+    write.add_argument('--textfile-dir', help='folder of patch.prom (default: that of the last run, or %s)' % TEXTFILES)
+    args = parser.parse_args(argv)
+    if os.geteuid() != 0:
+        print('homelab-patch: needs root', file=sys.stderr)
+        return 1
+    if args.command == 'apply':
+        upgrade.apply()
+        return 0
+    policy = (read_json(REQUEST) or {}).get('policy', {})
+    warning = metrics.publish(args.textfile_dir or policy.get('textfile_dir', TEXTFILES))
+    if warning:
+        print('homelab-patch: ' + warning, file=sys.stderr)
+    return 0

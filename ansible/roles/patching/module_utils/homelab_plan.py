@@ -1,0 +1,163 @@
+"""What would be done, read only: the survey that the upgrade acts on, and check mode's plan."""
+import os
+import re
+import time
+
+from . import homelab_apt as apt
+from . import homelab_reboot as reboot
+from .homelab_system import Failure, empty_result, failed_units, has_systemd, hold, read_text, run
+
+COMMANDS = {
+    'security': ['upgrade', '--with-new-pkgs'],
+    'security_only': ['upgrade', '--with-new-pkgs'],
+    'dist': ['dist-upgrade'],
+}
+KERNEL_FILES = re.compile(r'^(linux-(image|headers|modules)|(proxmox|pve)-(kernel|headers))-.*\d')
+KERNEL_IMAGE = re.compile(r'^(linux-image|proxmox-kernel|pve-kernel)-')
+UNATTENDED = 'unattended-upgrades'
+
+
+def look(run_id):
+    """A result that says whether the host may be patched at all. Raises Failure where it is not a Debian.
+
+    An empty run_id makes one up.
+    """
+    result = empty_result(run_id or time.strftime('%Y%m%dT%H%M%SZ', time.gmtime()))
+    result['hold'] = hold()
+    family = re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)', read_text('/etc/os-release'), re.M)
+    if result['hold'] is None and 'debian' not in ' '.join(family).split():
+        raise Failure('look', 'only hosts of the Debian family can be patched, this one is %s'
+                      % (' '.join(family) or 'unknown'))
+    return result
+
+
+def survey(policy, have, private=True):
+    """What this policy would do now: changes, removals, what is left out and why, and the pins to do it with.
+
+    have is apt.installed(). Raises Failure when apt cannot plan at all.
+    """
+    command, patterns = COMMANDS[policy['upgrade_type']], policy['exclude']
+    free = apt.simulate(command, private=private)
+    if free['rc'] != 0:
+        raise Failure('plan', 'apt-get cannot plan the upgrade: %s'
+                      % (apt.first_error(free['stderr']) or 'no reason given'), free['stderr'])
+    sim, pins = free, ''
+    excluded = apt.matching(patterns, list(free['install']) + free['kept'])
+    stay = set(apt.matching(patterns, have))
+    if policy['upgrade_type'] == 'security_only':
+        stay.update(n for n, p in free['install'].items() if p['from'] and not p['security'])
+    if stay or patterns:
+        pins = apt.pin_text(sorted(n for n in stay if n in have), patterns, have)
+        sim = apt.simulate(command, pins, private=private)
+    holds = apt.held()
+    kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
+    versions = apt.candidates(sorted(set(holds + kept + excluded)), private=private)
+    return {
+        'command': command, 'pins': pins, 'install': sim['install'], 'remove': sim['remove'],
+        'excluded': [{'name': n, 'from': have.get(n, ''), 'to': versions.get(n, ('', ''))[1]} for n in excluded],
+        'held': [{'name': n, 'installed': versions.get(n, ('', ''))[0], 'candidate': versions.get(n, ('', ''))[1]}
+                 for n in holds],
+        'kept_back': [{'name': n, 'from': have.get(n, ''), 'to': versions.get(n, ('', ''))[1],
+                       'reason': why_kept(n, free, sim, pins, private)} for n in kept],
+    }
+
+
+def why_kept(name, free, sim, pins, private):
+    """Why apt keeps a package back, from what would happen if it were asked for by name."""
+    if name not in free['kept']:
+        return 'needs an upgrade that the policy leaves out'
+    if name in sim['phased']:
+        return 'its update is phased: this host is not among the first'
+    asked = apt.simulate(['install', name], pins, private=private)
+    if asked['remove']:
+        names = sorted(asked['remove'])
+        more = ' and %d more' % (len(names) - 3) if len(names) > 3 else ''
+        return 'its upgrade would remove ' + ', '.join(names[:3]) + more
+    held = apt.section(asked['text'], 'The following held packages will be changed:')
+    if held:
+        return 'needs another version of the held ' + ', '.join(held)
+    unmet = re.search(r'^ *(\S+ : (?:Pre)?Depends: .*|(?:Pre)?Depends: .*)$', asked['text'], re.M)
+    return unmet.group(1).strip() if unmet else 'apt gives no reason'
+
+
+def removable(policy, release, private=True):
+    """Packages to autoremove by policy: never the running kernel, and never one that would take others along."""
+    if policy['autoremove'] == 'none':
+        return []
+    names = [n for n in apt.simulate(['autoremove'], private=private)['remove'] if release not in n]
+    if policy['autoremove'] == 'kernels':
+        names = [n for n in names if KERNEL_FILES.match(n)]
+    if names and set(apt.simulate(['remove'] + names, private=private)['remove']) != set(names):
+        return []
+    return sorted(names)
+
+
+def unattended(policy, have, private=True):
+    """(whether to remove unattended-upgrades, warning)."""
+    if not policy['remove_unattended_upgrades'] or UNATTENDED not in have:
+        return False, ''
+    others = set(apt.simulate(['remove', UNATTENDED], private=private)['remove']) - {UNATTENDED}
+    if others:
+        return False, '%s stays: its removal would also remove %s' % (UNATTENDED, ', '.join(sorted(others)))
+    return True, ''
+
+
+def short_of_space(policy, names):
+    """Sentences about file systems with less free than the policy asks for. /boot counts when a kernel comes."""
+    short = []
+    for path, least in sorted(policy['min_free_mib'].items()):
+        least = int(least)
+        if not os.path.isdir(path) or (path == '/boot' and not any(KERNEL_IMAGE.match(n) for n in names)):
+            continue
+        stat = os.statvfs(path)
+        free = stat.f_bavail * stat.f_frsize >> 20
+        if free < least:
+            short.append('only %d MiB are free in %s, %d are needed: make room there' % (free, path, least))
+    return short
+
+
+def pending(private=True):
+    """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out."""
+    sim = apt.simulate(COMMANDS['security'], private=private)
+    upgrades = [p for p in sim['install'].values() if p['from']]
+    holds = apt.held()
+    waiting = [n for n, (has, new) in apt.candidates(holds, private=private).items() if has and new != has]
+    return {'security': sum(p['security'] for p in upgrades), 'other': sum(not p['security'] for p in upgrades),
+            'held': len(waiting), 'kept_back': len([n for n in sim['kept'] if n not in holds])}
+
+
+def plan(policy, run_id):
+    """The result of check mode: what an upgrade would change, from the lists as they are. Writes nothing."""
+    result = look(run_id)
+    result['check'] = True
+    if result['hold']:
+        return result
+    have, release, warnings = apt.installed(), run(['uname', '-r']).stdout.strip(), result['warnings']
+    found = survey(policy, have)
+    gone = dict(found['remove'], **{n: have.get(n, '') for n in removable(policy, release)})
+    remove, warning = unattended(policy, have)
+    if remove:
+        gone[apt.matching([UNATTENDED], have)[0]] = have[UNATTENDED]
+    warnings += [warning] if warning else []
+    result['packages'] = sorted(
+        [{'name': n, 'from': p['from'], 'to': p['to'], 'security': p['security']} for n, p in found['install'].items()]
+        + [{'name': n, 'from': v, 'to': '', 'security': False} for n, v in gone.items()], key=lambda p: p['name'])
+    result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
+    result['lists_age_seconds'] = apt.lists_age()
+    if result['lists_age_seconds'] < 0:
+        warnings.append('the package lists were never refreshed on this host')
+    elif result['lists_age_seconds'] > policy['lists_max_age']:
+        warnings.append('the package lists are %d hours old: a run refreshes them and may find more'
+                        % (result['lists_age_seconds'] // 3600))
+    result['dpkg_audit'] = apt.audit()
+    if result['dpkg_audit']:
+        warnings.append('dpkg was interrupted earlier: a run begins with dpkg --configure -a')
+    warnings += short_of_space(policy, list(found['install']))
+    if not has_systemd():
+        warnings.append('systemd does not run here: failed units are unknown, and a real run is refused')
+    units = failed_units()
+    result['failed_units'] = {'before': units, 'after': units}
+    result['kernel'], result['reboot_reasons'] = reboot.state()
+    result['reboot_required'] = bool(result['reboot_reasons'])
+    result['reboot_forecast'] = '; '.join(result['reboot_reasons'] + [f for f in [reboot.forecast(found['install'])] if f])
+    return result

@@ -1,0 +1,189 @@
+"""What the rest needs from the host: commands, durable files, systemd.
+
+Everything runs as root on Debian 12 and later, with the standard library alone.
+"""
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import time
+
+STATE = '/var/lib/homelab-patch'        # 0700; everything of ours on the host
+REQUEST = STATE + '/request.json'       # what the unit was asked to do
+BEFORE = STATE + '/before.json'         # packages as they were; kept until their changes are published
+RESULT = STATE + '/result.json'         # how the last run of the unit went
+PROGRESS = STATE + '/progress.json'
+METRICS = STATE + '/metrics.json'       # what patch.prom must remember between two writers
+APT_LOG = STATE + '/apt.log'
+APT_STATUS = STATE + '/apt.status'
+LOCK = STATE + '/lock'
+HOLD = '/etc/homelab/MAINTENANCE'
+UNIT = 'homelab-patch.service'
+PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
+
+# Nothing may ask a question, and parsers need English.
+ENV = {
+    'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    'HOME': '/root',
+    'LC_ALL': 'C.UTF-8',
+    'DEBIAN_FRONTEND': 'noninteractive',
+    'NEEDRESTART_MODE': 'l',
+    'APT_LISTCHANGES_FRONTEND': 'none',
+    'UCF_FORCE_CONFFOLD': '1',
+}
+
+
+class Failure(Exception):
+    """A step that went wrong, in an operator's words. detail is the tail of the tool's own output."""
+
+    def __init__(self, phase, reason, detail=''):
+        super().__init__(reason)
+        self.phase, self.reason, self.detail = phase, reason, detail
+
+    def data(self):
+        return {'phase': self.phase, 'reason': self.reason, 'detail': self.detail}
+
+
+def run(argv, timeout=600, pass_fds=()):
+    """Run argv and return it completed, as text. A missing program is exit code 127, a slow one 124."""
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=ENV, timeout=timeout, pass_fds=pass_fds, encoding='utf-8', errors='replace')
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(argv, 127, '', argv[0] + ' is not installed')
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, '', '%s took more than %d s' % (argv[0], timeout))
+
+
+def read_text(path):
+    """The text of a file, '' if it is not there."""
+    try:
+        with open(path, encoding='utf-8', errors='replace') as f:
+            return f.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ''
+
+
+def read_json(path):
+    """The document in a file; None if there is none, or it is not JSON."""
+    try:
+        return json.loads(read_text(path))
+    except ValueError:
+        return None
+
+
+def write_durable(path, data, mode=0o600):
+    """Write data so that a power cut leaves the old file or the new one, never half of one."""
+    temp = '%s.%d.new' % (path, os.getpid())
+    try:
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(fd, 'wb') as f:
+            f.write(data)
+            f.flush()
+            os.fchmod(f.fileno(), mode)
+            os.fsync(f.fileno())
+        os.rename(temp, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temp)
+        raise
+    sync_dir(os.path.dirname(path))
+
+
+def write_json(path, document):
+    write_durable(path, json.dumps(document).encode() + b'\n')
+
+
+def remove(path):
+    """Remove a file durably; none there is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        sync_dir(os.path.dirname(path))
+
+
+def sync_dir(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_state_dir():
+    os.makedirs(STATE, mode=0o700, exist_ok=True)
+    os.chmod(STATE, 0o700)
+
+
+@contextlib.contextmanager
+def locked():
+    """Hold the lock of the state directory: one writer of patch.prom and of the state at a time."""
+    make_state_dir()
+    with open(LOCK, 'w') as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def hold():
+    """The hold on this host: {'reason': text of the file}, or None."""
+    if not os.path.lexists(HOLD):
+        return None
+    try:
+        return {'reason': ' '.join(read_text(HOLD).split())[:200]}
+    except OSError as e:
+        return {'reason': 'unreadable: %s' % e.strerror}
+
+
+def tail(text, lines=30, size=4000):
+    return '\n'.join(text.strip().splitlines()[-lines:])[-size:]
+
+
+def boot_id():
+    return read_text('/proc/sys/kernel/random/boot_id').strip()
+
+
+def has_systemd():
+    return os.path.isdir('/run/systemd/system')
+
+
+def unit_properties(*names):
+    out = run(['systemctl', 'show', UNIT, '--property=' + ','.join(names)], timeout=60).stdout
+    return dict(line.split('=', 1) for line in out.splitlines() if '=' in line)
+
+
+def unit_active():
+    """Whether the unit is at work. An answer we do not get counts as yes: two must never run."""
+    state = unit_properties('ActiveState').get('ActiveState', '')
+    return state not in ('inactive', 'failed')
+
+
+def failed_units():
+    """Names of failed units, ours left out; [] where systemd does not run."""
+    if not has_systemd():
+        return []
+    out = run(['systemctl', 'list-units', '--state=failed', '--plain', '--no-legend', '--full'], timeout=60).stdout
+    names = [line.split()[0] for line in out.splitlines() if line.split()]
+    return sorted(n for n in names if n != UNIT)
+
+
+def finished_starting(timeout):
+    """Wait up to timeout seconds until systemd has finished starting; its state ('running', 'degraded', ...)."""
+    deadline = time.monotonic() + timeout
+    while True:
+        state = run(['systemctl', 'is-system-running'], timeout=30).stdout.strip()
+        if state not in ('', 'offline', 'unknown', 'initializing', 'starting') or time.monotonic() >= deadline:
+            return state
+        time.sleep(0.5)
+
+
+def empty_result(run_id='', check=False):
+    """A result with nothing in it, version 1: all keys, always."""
+    return {
+        'version': 1, 'run': run_id, 'check': check, 'hold': None,
+        'packages': [], 'held_packages': [], 'kept_back': [], 'excluded': [], 'conffiles': [],
+        'lists_age_seconds': 0, 'warnings': [],
+        'reboot_required': False, 'reboot_reasons': [], 'reboot_forecast': '', 'rebooted': False,
+        'kernel': {'running': '', 'installed': '', 'state': 'unknown'},
+        'services_restarted': [], 'failed_units': {'before': [], 'after': []},
+        'dpkg_audit': '', 'reattached': False, 'failure': None,
+    }

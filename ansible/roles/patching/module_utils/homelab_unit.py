@@ -1,0 +1,155 @@
+"""The transient unit that patches this host, seen from outside: begin it, watch it, judge it, publish it."""
+import inspect
+import io
+import os
+import time
+import zipfile
+
+from . import (homelab_apt, homelab_cli, homelab_metrics, homelab_plan, homelab_reboot, homelab_system,
+               homelab_upgrade)
+from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id,
+                             empty_result, failed_units, finished_starting, has_systemd, make_state_dir, read_json,
+                             read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
+
+MODULES = (homelab_apt, homelab_cli, homelab_metrics, homelab_plan, homelab_reboot, homelab_system, homelab_upgrade)
+
+
+def program():
+    """The program as one file: a zip of these very modules, stored plain so that `less` shows it."""
+    entries = {'homelab_patch/__init__.py': '', '__main__.py':
+               'import sys\nfrom homelab_patch.homelab_cli import main\nsys.exit(main(sys.argv[1:]))\n'}
+    for module in MODULES:
+        entries['homelab_patch/%s.py' % module.__name__.rsplit('.', 1)[1]] = inspect.getsource(module)
+    data = io.BytesIO(b'')
+    data.write(b'#!/usr/bin/python3\n')
+    with zipfile.ZipFile(data, 'a', zipfile.ZIP_STORED) as archive:
+        for name, text in sorted(entries.items()):
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return data.getvalue()
+
+
+def install():
+    """Put the program onto the host; whether that changed it."""
+    data = program()
+    try:
+        with open(PROGRAM, 'rb') as f:
+            if f.read() == data:
+                return False
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(PROGRAM), mode=0o755, exist_ok=True)
+    write_durable(PROGRAM, data, 0o755)
+    return True
+
+
+def start(run_id, policy):
+    """Start the unit for this run. The fixed name makes two at once impossible: systemd refuses the second."""
+    make_state_dir()
+    changed = install()
+    remove(PROGRESS)
+    write_json(REQUEST, {'run': run_id, 'policy': policy})
+    run(['systemctl', 'reset-failed', UNIT], timeout=60)
+    done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + UNIT,
+                '--description=homelab-patch: upgrade of this host', '--property=Type=exec',
+                # a stop tells only the program, which lets dpkg finish; a process out of memory does not end the rest
+                '--property=KillMode=mixed', '--property=TimeoutStopSec=1800', '--property=OOMPolicy=continue',
+                '/usr/bin/python3', PROGRAM, 'apply'], timeout=120)
+    if done.returncode != 0:
+        raise Failure('start', 'the upgrade could not be started: %s' % (done.stderr.strip() or 'no reason given'))
+    return changed
+
+
+def upgrade(run_id, policy, wait):
+    """Have the host upgraded once for this run, waiting up to wait seconds for its end.
+
+    May be called again and again with the same run, after a lost link as well: it starts the unit once. A unit
+    of another run that is still at work is waited for first. Returns {'state': 'running' or 'done', ...}.
+    """
+    if not has_systemd():
+        raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
+    deadline, changed = time.monotonic() + wait, False
+    while True:
+        active = unit_active()          # asked before the result is read: a unit writes it, then ends
+        request, report = read_json(REQUEST) or {}, read_json(RESULT) or {}
+        if active:
+            if time.monotonic() >= deadline:
+                return {'state': 'running', 'changed': changed, 'msg': progress(request.get('run'), run_id)}
+            time.sleep(0.5)
+        elif report.get('run') == run_id:
+            return {'state': 'done', 'changed': changed or bool(report['result']['packages']),
+                    'result': report['result']}
+        elif request.get('run') == run_id:
+            return {'state': 'done', 'changed': True, 'result': lost(run_id)}
+        else:
+            changed = start(run_id, policy)
+
+
+def progress(at_work, run_id):
+    """How far the unit is, in words."""
+    seen = read_json(PROGRESS) or {}
+    words = 'still running, %s' % (seen.get('phase') or 'just started')
+    if seen.get('total'):
+        done = {line.split(':')[1] for line in read_text(APT_STATUS).splitlines()
+                if line.startswith('pmstatus:') and ':Installed ' in line}
+        words += ', %d of %d packages' % (len(done), seen['total'])
+    return words if at_work == run_id else words + ' (begun by run %s)' % at_work
+
+
+def lost(run_id):
+    """The result of a unit that ended without one: what it had changed, and how it died."""
+    how = unit_properties('Result').get('Result', 'unknown')
+    words = {'oom-kill': 'the host ran out of memory', 'signal': 'it was killed', 'timeout': 'it was killed',
+             'success': 'the host was switched off or restarted'}.get(how, 'its unit says ' + how)
+    result, kept = empty_result(run_id), read_json(BEFORE)
+    if kept:
+        result['packages'] = homelab_apt.changes(kept['packages'], homelab_apt.installed(), set(kept['security']))
+        result['failed_units'] = {'before': kept['failed_units'], 'after': failed_units()}
+    phase = (read_json(PROGRESS) or {}).get('phase', 'start')
+    result['dpkg_audit'] = homelab_apt.audit()
+    result['kernel'], result['reboot_reasons'] = homelab_reboot.state()
+    result['reboot_required'] = bool(result['reboot_reasons'])
+    result['failure'] = Failure(phase, 'the upgrade ended without a result: %s; the next run repairs and goes on'
+                                % words).data()
+    write_json(RESULT, {'run': run_id, 'published': False, 'boot_id': boot_id(),
+                        'pending': homelab_plan.pending(), 'result': result})
+    return result
+
+
+def settle(run_id, wait):
+    """Judge the host after its reboot, waiting up to wait seconds until it has finished starting."""
+    report = read_json(RESULT) or {}
+    if report.get('run') != run_id:
+        raise Failure('reboot', 'the host has come back without the result of its upgrade')
+    result = report['result']
+    if boot_id() == report['boot_id']:
+        raise Failure('reboot', 'the host did not restart: it is still the same boot')
+    state = finished_starting(wait)
+    units = failed_units()
+    kernel, reasons = homelab_reboot.state()
+    for reason in reasons:
+        if reason in result['reboot_reasons']:
+            result['warnings'].append('reboot did not help: ' + reason)
+    fresh = sorted(set(units) - set(result['failed_units']['before']))
+    result['failed_units']['after'] = units
+    result.update(rebooted=True, kernel=kernel, reboot_reasons=reasons, reboot_required=bool(reasons), failure=None)
+    if fresh:
+        result['failure'] = Failure('reboot', 'failed after the reboot: ' + ', '.join(fresh)).data()
+    elif state not in ('running', 'degraded'):
+        result['failure'] = Failure('reboot', 'the host is back, but after %d s systemd still says %s'
+                                    % (wait, state or 'nothing')).data()
+    # the new boot_id stays out: asked twice, the answer is the same
+    result['warnings'] = list(dict.fromkeys(result['warnings']))
+    write_json(RESULT, dict(report, result=result))
+    return result
+
+
+def record(run_id, policy, success):
+    """Write patch.prom and note that this run's result was published. Returns a warning or ''."""
+    report = read_json(RESULT) or {}
+    if report.get('run') != run_id:
+        return homelab_metrics.publish(policy['textfile_dir'])
+    upgraded = sum(1 for p in report['result']['packages'] if p['to'])
+    warning = homelab_metrics.publish(policy['textfile_dir'], upgraded, success, report['pending'],
+                                      report['result']['reboot_required'])
+    write_json(RESULT, dict(report, published=True))
+    remove(BEFORE)
+    return warning

@@ -1,0 +1,239 @@
+"""What the unit does: one upgrade of this host, and a durable result whatever happens."""
+import errno
+import fcntl
+import glob
+import os
+import signal
+import struct
+import subprocess
+import time
+import traceback
+
+from . import homelab_apt as apt
+from . import homelab_metrics as metrics
+from . import homelab_plan as plan
+from . import homelab_reboot as reboot
+from .homelab_system import (APT_LOG, APT_STATUS, BEFORE, ENV, PROGRESS, REQUEST, RESULT, Failure, boot_id,
+                             empty_result, failed_units, read_json, read_text, run, tail, write_durable, write_json)
+
+LOCKS = ('/var/lib/dpkg/lock-frontend', '/var/lib/dpkg/lock', '/var/lib/apt/lists/lock', '/var/cache/apt/archives/lock')
+KEEP_CONFFILES = ['-o', 'Dpkg::Options::=--force-confdef', '-o', 'Dpkg::Options::=--force-confold',
+                  '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=120']
+
+
+class Upgrade:
+    """One run of the unit. result grows step by step and is what the host reports."""
+
+    def __init__(self, request):
+        self.policy = request['policy']
+        self.result = empty_result(request['run'])
+        self.before = {}
+        self.security = set()
+        self.pending = None
+        self.stopping = False
+
+    def steps(self):
+        """Each phase in its order, by the name that a failure gives it."""
+        return (('lock', self.wait_for_dpkg), ('dpkg', self.repair), ('space', self.check_space),
+                ('lists', self.refresh), ('remove', self.remove_unattended), ('upgrade', self.upgrade),
+                ('autoremove', self.autoremove), ('services', self.restart_services))
+
+    def carry_out(self):
+        try:
+            self.begin()
+            for phase, step in self.steps():
+                if self.stopping:
+                    raise Failure(phase, 'the host is being shut down, or the unit was stopped: run again')
+                self.progress(phase)
+                step()
+        except Failure as e:
+            self.result['failure'] = e.data()
+        except Exception as e:      # a bug must still leave a result
+            self.result['failure'] = Failure('internal', 'homelab-patch failed: %s' % e, traceback.format_exc()).data()
+        self.progress('result')
+        self.finish()
+
+    def begin(self):
+        """Note the packages as they are, unless a run whose changes nobody has published noted them before."""
+        units = failed_units()
+        kept = read_json(BEFORE)
+        if kept:
+            self.result['reattached'] = True
+        else:
+            kept = {'packages': apt.installed(), 'security': [], 'failed_units': units, 'dist_files': dist_files()}
+            write_json(BEFORE, kept)
+        self.before, self.security = kept['packages'], set(kept['security'])
+        self.known_files = set(kept['dist_files'])
+        self.result['failed_units'] = {'before': kept['failed_units'], 'after': units}
+
+    def progress(self, phase, total=0):
+        write_json(PROGRESS, {'run': self.result['run'], 'phase': phase, 'total': total})
+
+    def warn(self, text):
+        self.result['warnings'].append(text)
+
+    def wait_for_dpkg(self):
+        deadline = time.monotonic() + self.policy['lock_timeout']
+        while True:
+            path, pid = lock_holder()
+            if not path:
+                return
+            if time.monotonic() >= deadline:
+                raise Failure('lock', '%s is still held by %s after %d s: let it finish, or stop it'
+                              % (path, process_name(pid), self.policy['lock_timeout']))
+            time.sleep(1)
+
+    def repair(self):
+        said = apt.audit()
+        if not said:
+            return
+        self.call(['dpkg', '--configure', '-a', '--force-confdef', '--force-confold'])
+        left = apt.audit()
+        if left:
+            name, _ = apt.broken_package('', read_text(APT_LOG))
+            raise Failure('dpkg', 'dpkg is not in order and `dpkg --configure -a` does not mend it%s: repair it by hand'
+                          % (': package %s fails' % name if name else ''), left + '\n' + tail(read_text(APT_LOG)))
+        self.warn('dpkg was interrupted earlier; `dpkg --configure -a` has mended it')
+
+    def check_space(self, names=()):
+        short = plan.short_of_space(self.policy, names)
+        if short:
+            raise Failure('space', '; '.join(short))
+
+    def refresh(self):
+        """Refresh the lists. A third party's broken source is a warning; Debian's own ends the run."""
+        done = run(['apt-get', 'update', '-o', 'Acquire::Retries=2', '-o', 'Acquire::http::Timeout=30',
+                    '-o', 'Acquire::https::Timeout=30'], timeout=900)
+        errors = apt.parse_update(done.stdout)
+        if done.returncode != 0 and not errors:
+            raise Failure('lists', 'apt-get update failed: %s' % (apt.first_error(done.stderr) or 'no reason given'),
+                          tail(done.stderr))
+        origins = apt.source_origins() if errors else {}
+        for e in errors:
+            said = 'the source %s %s cannot be refreshed: %s' % (e['site'], e['release'], e['reason'])
+            if apt.is_debians(e, origins):
+                raise Failure('lists', said, tail(done.stderr))
+            if said not in self.result['warnings']:
+                self.warn(said)
+        write_durable(apt.LISTS_STAMP, b'')
+        age = self.result['lists_age_seconds'] = apt.lists_age()
+        if age < 0 or age > self.policy['lists_max_age']:
+            raise Failure('lists', 'the package lists are too old (%d s) although they were just refreshed: '
+                          'look at the clock and at /var/lib/apt/lists' % age)
+
+    def remove_unattended(self):
+        remove, warning = plan.unattended(self.policy, apt.installed(), private=False)
+        if warning:
+            self.warn(warning)
+        if remove:
+            self.apt_get(['remove', '--no-auto-remove', plan.UNATTENDED])
+
+    def upgrade(self):
+        found = plan.survey(self.policy, apt.installed(), private=False)
+        self.result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
+        if not found['install'] and not found['remove']:
+            return
+        self.check_space(list(found['install']))
+        self.security.update(n for n, p in found['install'].items() if p['security'])
+        write_json(BEFORE, dict(read_json(BEFORE), security=sorted(self.security)))
+        self.progress('upgrade', len(found['install']) + len(found['remove']))
+        self.apt_get(found['command'], found['pins'])
+
+    def autoremove(self):
+        names = plan.removable(self.policy, os.uname().release, private=False)
+        if names:
+            self.apt_get(['remove', '--no-auto-remove'] + names)
+
+    def restart_services(self):
+        """One pass over services that run old code. What must not be restarted asks for a reboot instead."""
+        found = reboot.needrestart()
+        left = []
+        if apt.changes(self.before, apt.installed(), ()):
+            for name in found['services']:
+                if reboot.NEVER_RESTART.match(name):
+                    left.append(name)
+                elif run(['systemctl', 'restart', name], timeout=120).returncode == 0:
+                    self.result['services_restarted'].append(name)
+                else:
+                    self.warn('%s could not be restarted after the upgrade' % name)
+            found['services'] = left
+        self.result['kernel'], self.result['reboot_reasons'] = reboot.state(found)
+        self.result['failed_units']['after'] = failed_units()
+        fresh = set(self.result['failed_units']['after']) - set(self.result['failed_units']['before'])
+        if fresh:
+            raise Failure('services', 'failed since the upgrade began: %s' % ', '.join(sorted(fresh)))
+
+    def call(self, argv, status=False, pass_fds=()):
+        """Run argv with its output in apt.log, so that our own death does not break its pipe."""
+        with open(APT_LOG, 'wb') as log, open(APT_STATUS, 'wb') as lines:
+            if status:
+                argv, pass_fds = argv + ['-o', 'APT::Status-Fd=%d' % lines.fileno()], tuple(pass_fds) + (lines.fileno(),)
+            return subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV, pass_fds=pass_fds)
+
+    def apt_get(self, args, pins=''):
+        with apt.pinned(pins) as (options, fds):
+            code = self.call(['apt-get', '-y'] + KEEP_CONFFILES + options + args, status=True, pass_fds=fds)
+        if code == 0:
+            return
+        log = read_text(APT_LOG)
+        name, message = apt.broken_package(read_text(APT_STATUS), log)
+        if name:
+            reason = 'package %s failed%s' % (name, ': ' + message if message else '')
+        elif code < 0:
+            reason = 'apt-get was ended by signal %d' % -code
+        else:
+            reason = 'apt-get failed: %s' % (apt.first_error(log) or 'exit code %d' % code)
+        raise Failure('upgrade', reason, tail(log))
+
+    def finish(self):
+        r = self.result
+        if self.before:
+            r['packages'] = apt.changes(self.before, apt.installed(), self.security)
+            r['conffiles'] = sorted(set(dist_files()) - self.known_files)
+        r['dpkg_audit'] = apt.audit()
+        if not r['kernel']['running']:
+            r['kernel'], r['reboot_reasons'] = reboot.state({'kernel': 0, 'services': []})
+        r['reboot_required'] = bool(r['reboot_reasons'])
+        warning = metrics.missing(self.policy['textfile_dir'])
+        if warning:
+            self.warn(warning)
+        write_json(RESULT, {'run': r['run'], 'published': False, 'boot_id': boot_id(),
+                            'pending': plan.pending(private=False), 'result': r})
+
+
+def dist_files():
+    """New versions of configuration files that dpkg or ucf has put beside the operator's own."""
+    return [p for e in ('dpkg-dist', 'dpkg-new', 'ucf-dist') for p in glob.glob('/etc/**/*.' + e, recursive=True)]
+
+
+def lock_holder():
+    """(path, pid) of a lock of apt's or dpkg's that another process holds, ('', 0) if all are free."""
+    for path in LOCKS:
+        try:
+            with open(path, 'rb') as f:
+                # struct flock: type, whence, start, length, pid
+                asked = struct.pack('hhqqi4x', fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                kind, _, _, _, pid = struct.unpack('hhqqi4x', fcntl.fcntl(f, fcntl.F_GETLK, asked))
+        except OSError as e:
+            if e.errno == errno.ENOENT:
+                continue
+            raise
+        if kind != fcntl.F_UNLCK:
+            return path, pid
+    return '', 0
+
+
+def process_name(pid):
+    command = read_text('/proc/%d/cmdline' % pid).replace('\0', ' ').strip()
+    return 'process %d (%s)' % (pid, command[:120] or 'unknown')
+
+
+def apply():
+    """Carry out the request that was left in the state directory."""
+    upgrade = Upgrade(read_json(REQUEST))
+
+    def stop(_signal, _frame):
+        upgrade.stopping = True     # dpkg in the middle of its work is never cut: the step ends, the next is not begun
+
+    signal.signal(signal.SIGTERM, stop)
+    upgrade.carry_out()

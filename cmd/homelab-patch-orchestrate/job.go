@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +84,11 @@ func (j *job) resolve() error {
 				s, _ = filepath.Abs(s)
 			}
 			j.Inventory = append(j.Inventory, s)
+		}
+	}
+	for _, s := range j.Inventory {
+		if !strings.Contains(s, ",") && !exists(s) {
+			return fmt.Errorf("inventory %s does not exist", s)
 		}
 	}
 	if set("forks") {
@@ -170,11 +174,7 @@ func (j *job) trust() error {
 	if j.File != "" {
 		paths = append(paths, j.File)
 	}
-	err := config.Trusted(os.Geteuid(), paths...)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; nothing was touched", err)
-	}
-	return err
+	return config.Trusted(os.Geteuid(), paths...)
 }
 
 // contents are the files a run is made of: the project and the inventory. They

@@ -30,10 +30,10 @@ Exit codes: 0 done, 1 could not be carried out, 2 usage, settings or plan
 		RunE: func(*cobra.Command, []string) error {
 			var err error
 			*code, err = j.run(out)
-			if err != nil {
-				return &exitError{*code, err}
+			if err == nil || err == errTold {
+				return nil
 			}
-			return nil
+			return &exitError{*code, err}
 		},
 	}
 	f := c.Flags()
@@ -45,6 +45,9 @@ Exit codes: 0 done, 1 could not be carried out, 2 usage, settings or plan
 	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
 	return c
 }
+
+// errTold stands for an error that the summary has told already.
+var errTold = errors.New("told")
 
 // run patches the fleet. Its error has not been printed yet.
 func (j *job) run(out *printer) (int, error) {
@@ -115,6 +118,9 @@ func (j *job) run(out *printer) (int, error) {
 		}
 	} else {
 		out.summary(report, run.Dir)
+		if err != nil && err.Error() == report.Reason {
+			err = errTold
+		}
 	}
 	return code, err
 }

@@ -99,8 +99,8 @@ func (l *Live) Close() {
 func (l *Live) Print(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.erase()
-	fmt.Fprintln(l.w, line)
+	l.put(line)
+	l.drawn = 0
 	l.draw()
 }
 
@@ -162,18 +162,21 @@ func (l *Live) settle() {
 	if l.now == nil {
 		return
 	}
-	l.erase()
-	for _, line := range l.lines(len(l.now.hosts)) {
-		fmt.Fprintln(l.w, line)
-	}
+	l.put(l.lines(len(l.now.hosts))...)
 	l.now, l.drawn = nil, 0
 }
 
-func (l *Live) erase() {
+// put replaces what is drawn by lines, in one write, so that nothing flickers.
+func (l *Live) put(lines ...string) {
+	var b strings.Builder
 	if l.drawn > 0 {
-		fmt.Fprintf(l.w, "\x1b[%dA\x1b[J", l.drawn)
-		l.drawn = 0
+		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", l.drawn)
 	}
+	for _, line := range lines {
+		b.WriteString(line + "\n")
+	}
+	io.WriteString(l.w, b.String())
+	l.drawn = len(lines)
 }
 
 func (l *Live) draw() {
@@ -181,12 +184,7 @@ func (l *Live) draw() {
 		return
 	}
 	_, height := l.size()
-	lines := l.lines(max(3, height-4))
-	l.erase()
-	for _, line := range lines {
-		fmt.Fprintln(l.w, line)
-	}
-	l.drawn = len(lines)
+	l.put(l.lines(max(3, height-4))...)
 }
 
 // lines draws the wave with at most room hosts, the busy ones first.

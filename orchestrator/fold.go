@@ -144,8 +144,8 @@ func well(o runner.Outcome, patch *Patch, check bool) Outcome {
 		return HostFailed
 	case patch != nil && patch.Hold != nil:
 		return Held
-	case check:
-		return Unchanged
+	case check || patch != nil && patch.Check:
+		return Unchanged // its packages are those that would change
 	case patch != nil && (len(patch.Packages) > 0 || patch.Rebooted):
 		return Patched
 	case patch == nil && o == runner.Changed:

@@ -44,8 +44,10 @@ func (e *JournalError) Unwrap() error { return e.Err }
 
 // save puts the report on disk such that after a power cut there is the old one or the new one, whole.
 func (r *Run) save(report Report) error {
-	if err := makeDurably(r.Dir, 0o700); err != nil {
-		return fmt.Errorf("write the journal: %w", err)
+	if _, err := os.Stat(r.Dir); err != nil {
+		if err := makeDurably(r.Dir, 0o700); err != nil {
+			return fmt.Errorf("write the journal: %w", err)
+		}
 	}
 	data, err := json.Marshal(report)
 	if err != nil {

@@ -5,27 +5,27 @@ const PatchVersion = 1
 
 // Patch is what the role patching publishes about its host, as homelab_patch. In check mode it says what would change.
 type Patch struct {
-	Version         int           `json:"version"`
-	Run             string        `json:"run"`               // id of the run that did the work
-	Check           bool          `json:"check"`             // nothing was changed
-	Hold            *HostHold     `json:"hold"`              // nil if the host is not held
-	Packages        []Package     `json:"packages"`          // changed, or to be changed
-	HeldPackages    []HeldPackage `json:"held_packages"`     // by apt-mark hold
-	KeptBack        []KeptBack    `json:"kept_back"`         // apt did not upgrade them
-	Excluded        []Package     `json:"excluded"`          // by patching_exclude
-	Conffiles       []string      `json:"conffiles"`         // kept, with a newer one beside them
-	ListsAge        float64       `json:"lists_age_seconds"` // of apt's lists
-	Warnings        []string      `json:"warnings"`
-	RebootRequired  bool          `json:"reboot_required"` // still, at the end
-	RebootReasons   []string      `json:"reboot_reasons"`
-	RebootForecast  string        `json:"reboot_forecast"` // check mode: whether it would reboot
-	Rebooted        bool          `json:"rebooted"`
-	Kernel          Kernel        `json:"kernel"`
-	ServicesRestart []string      `json:"services_restarted"`
-	FailedUnits     FailedUnits   `json:"failed_units"`
-	DpkgAudit       string        `json:"dpkg_audit"` // empty if dpkg has no complaint
-	Reattached      bool          `json:"reattached"` // an earlier run had started the work
-	Failure         *Failure      `json:"failure"`    // nil if the role came to its end
+	Version           int           `json:"version"`
+	Run               string        `json:"run"`               // id of the run that did the work
+	Check             bool          `json:"check"`             // nothing was changed
+	Hold              *HostHold     `json:"hold"`              // nil if the host is not held
+	Packages          []Package     `json:"packages"`          // changed, or to be changed
+	HeldPackages      []HeldPackage `json:"held_packages"`     // by apt-mark hold
+	KeptBack          []KeptBack    `json:"kept_back"`         // apt did not upgrade them
+	Excluded          []Package     `json:"excluded"`          // by patching_exclude
+	Conffiles         []string      `json:"conffiles"`         // kept, with a newer one beside them
+	ListsAge          float64       `json:"lists_age_seconds"` // of apt's lists
+	Warnings          []string      `json:"warnings"`
+	RebootRequired    bool          `json:"reboot_required"` // still, at the end
+	RebootReasons     []string      `json:"reboot_reasons"`
+	RebootForecast    string        `json:"reboot_forecast"` // check mode: whether it would reboot
+	Rebooted          bool          `json:"rebooted"`
+	Kernel            Kernel        `json:"kernel"`
+	ServicesRestarted []string      `json:"services_restarted"`
+	FailedUnits       FailedUnits   `json:"failed_units"`
+	DpkgAudit         string        `json:"dpkg_audit"` // empty if dpkg has no complaint
+	Reattached        bool          `json:"reattached"` // an earlier run had started the work
+	Failure           *Failure      `json:"failure"`    // nil if the role came to its end
 }
 
 // HostHold is a MAINTENANCE file on the host.
@@ -38,7 +38,7 @@ type Package struct {
 	Name     string `json:"name"`
 	From     string `json:"from"` // empty if it is new
 	To       string `json:"to"`   // empty if it is removed
-	Security bool   `json:"security,omitempty"`
+	Security bool   `json:"security"`
 }
 
 // HeldPackage is a package that somebody put on hold.

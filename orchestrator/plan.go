@@ -212,14 +212,6 @@ func checkFleet(inv *inventory.Inventory, fleet inventory.Fleet, policy Policy) 
 			if _, err := inv.Hosts[name].Bool("patching_optional"); err != nil {
 				problems = append(problems, err)
 			}
-			// --limit takes a name for the group first, and would widen to its members.
-			group, ok := inv.Groups[name]
-			if ok && slices.ContainsFunc(group.Hosts, func(member string) bool { return member != name }) {
-				problems = append(problems, &inventory.Error{
-					Host: name, Problem: "a group of the same name has other hosts, and Ansible would patch them too",
-					Hint: "rename the host or the group",
-				})
-			}
 		}
 	}
 	return errors.Join(problems...)

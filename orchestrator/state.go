@@ -5,7 +5,7 @@ import "fmt"
 // State is where a run or a wave is. docs/states.md says what each means for the people who read it.
 type State string
 
-// The states of a run and of a wave.
+// The states of a run and of a wave. No run enters AwaitingReboot yet; a journal in that state is understood.
 const (
 	Pending        State = "pending"         // not begun
 	Running        State = "running"         // hosts are being patched

@@ -26,8 +26,8 @@ type Options struct {
 }
 
 // Lab is a running lab that belongs to one test. Its methods end the test when the lab does not do as it is
-// told, so that a test reads as a list of steps. Call them from the test's own goroutine only, [Lab.Run],
-// [Lab.Command] and [Lab.BootID] excepted.
+// told, so that a test reads as a list of steps. Call them from the test's own goroutine only; [Lab.Run],
+// [Lab.Command] and [Lab.BootID] may be called from any. A subtest uses [Lab.For].
 type Lab struct {
 	t      testing.TB
 	script string
@@ -71,6 +71,13 @@ func Up(t testing.TB, o Options) *Lab {
 	t.Cleanup(l.end)
 	l.Reset()
 	return l
+}
+
+// For is the same lab for a subtest: what goes wrong there ends the subtest.
+func (l *Lab) For(t testing.TB) *Lab {
+	sub := *l
+	sub.t = t
+	return &sub
 }
 
 // require skips or fails the test on a machine that cannot run a lab.

@@ -22,10 +22,12 @@ func TestLab(t *testing.T) {
 	lab := e2e.Up(t, e2e.Options{})
 
 	t.Run("controller reaches every host by ssh", func(t *testing.T) {
+		lab := lab.For(t)
 		lab.Exec("infra-services", "ansible", "all", "-m", "ansible.builtin.command", "-a", "id -u")
 	})
 
 	t.Run("repository offers updates in state new and none in state old", func(t *testing.T) {
+		lab := lab.For(t)
 		for _, host := range hosts {
 			if got := lab.Pending(host); !slices.Equal(got, updates) {
 				t.Errorf("%s, state new: %v, want %v", host, got, updates)
@@ -42,6 +44,7 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("a kernel arrives as a new package and asks for a reboot", func(t *testing.T) {
+		lab := lab.For(t)
 		before := lab.Files("prox")
 		lab.Exec("prox", "apt-get", "-qq", "update")
 		if after := lab.Files("prox"); !slices.Equal(before, after) {
@@ -66,6 +69,7 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("a reboot is a new boot", func(t *testing.T) {
+		lab := lab.For(t)
 		before := lab.BootID("prox")
 		if before == "" || lab.Boots("prox") != 1 {
 			t.Fatalf("boot_id %q, %d boots before the reboot", before, lab.Boots("prox"))
@@ -89,6 +93,7 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("broken fails, slow takes as long as it is told", func(t *testing.T) {
+		lab := lab.For(t)
 		lab.Fault("broken", "saltierpoop")
 		lab.Fault("slow", "saltierpoop", "2")
 		lab.Exec("saltierpoop", "apt-get", "-qq", "update")
@@ -106,6 +111,7 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("repository down, and up again", func(t *testing.T) {
+		lab := lab.For(t)
 		lab.Fault("repo-down", "")
 		if out := lab.Run(t.Context(), "prox", "apt-get", "-o", "APT::Update::Error-Mode=any", "update"); out.Code == 0 {
 			t.Error("apt-get update succeeded without a repository")
@@ -123,33 +129,35 @@ func TestLab(t *testing.T) {
 // A host that has nothing but Debian installs the controller's packages from the lab's repository alone, also
 // when it has taken Debian's security updates before.
 func TestBareHostInstallsController(t *testing.T) {
-	lab := e2e.Up(t, e2e.Options{Hosts: "hosts-bare.conf"})
-	const bare = "infra-services"
-	if out := lab.Run(t.Context(), bare, "which", "ansible-playbook", "git"); out.Code == 0 {
-		t.Fatalf("not a bare host: %s", out.Stdout)
-	}
-	sources := strings.TrimSpace(lab.Shell(bare, "cat /etc/apt/sources.list /etc/apt/sources.list.d/*"))
-	for line := range strings.Lines(sources) {
-		if !strings.Contains(line, "http://198.51.100.1/") {
-			t.Errorf("a source outside the lab: %s", line)
-		}
-	}
-	install := []string{"apt-get", "-y", "install", "ansible-core", "git", "prometheus-node-exporter"}
 	for _, state := range []string{"new", "real"} {
-		lab.RepoState(state)
-		lab.Pending(bare)
-		if state == "real" {
-			lab.Exec(bare, "apt-get", "-y", "upgrade", "--with-new-pkgs")
-		}
-		lab.Exec(bare, install...)
-		lab.Exec(bare, "ansible-playbook", "--version")
-		e2e.Eventually(t, 10*time.Second, "node_exporter answers", func() error {
-			if out := lab.Run(t.Context(), bare, "curl", "-sf", "http://127.0.0.1:9100/metrics"); out.Code != 0 {
-				return fmt.Errorf("curl: exit code %d", out.Code)
+		t.Run(state, func(t *testing.T) {
+			lab := e2e.Up(t, e2e.Options{Hosts: "hosts-bare.conf"})
+			const bare = "infra-services"
+			if out := lab.Run(t.Context(), bare, "which", "ansible-playbook", "git"); out.Code == 0 {
+				t.Fatalf("not a bare host: %s", out.Stdout)
 			}
-			return nil
+			sources := lab.Shell(bare, "cat /etc/apt/sources.list /etc/apt/sources.list.d/*")
+			for line := range strings.Lines(sources) {
+				if !strings.Contains(line, "http://198.51.100.1/") {
+					t.Errorf("a source outside the lab: %s", line)
+				}
+			}
+			lab.RepoState(state)
+			if pending := lab.Pending(bare); state == "real" {
+				if len(pending) <= len(updates) {
+					t.Errorf("no updates of Debian's own: %v", pending)
+				}
+				lab.Exec(bare, "apt-get", "-y", "upgrade", "--with-new-pkgs")
+			}
+			lab.Exec(bare, "apt-get", "-y", "install", "ansible-core", "git", "prometheus-node-exporter")
+			lab.Exec(bare, "ansible-playbook", "--version")
+			e2e.Eventually(t, 10*time.Second, "node_exporter answers", func() error {
+				if out := lab.Run(t.Context(), bare, "curl", "-sf", "http://127.0.0.1:9100/metrics"); out.Code != 0 {
+					return fmt.Errorf("curl: exit code %d", out.Code)
+				}
+				return nil
+			})
 		})
-		lab.Reset()
 	}
 }
 

@@ -12,9 +12,9 @@ fault() {
     # hang, unhang HOST         every process stands still; the kernel still answers TCP
     hang) echo 1 >"$cg/payload/cgroup.freeze" ;;
     unhang) echo 0 >"$cg/payload/cgroup.freeze" ;;
-    # link-down, link-up HOST   cable out; the host goes on working
-    link-down) ip link set "v$IDX" down ;;
-    link-up) ip link set "v$IDX" up ;;
+    # link-down, link-up HOST   cable out, also over a reboot; the host goes on working
+    link-down) touch "$RUN/$h.nolink"; ip link set "v$IDX" down ;;
+    link-up) rm -f "$RUN/$h.nolink"; ip link set "v$IDX" up ;;
     # noreturn, return HOST     the next reboot stays off / comes back
     noreturn) touch "$RUN/$h.noreturn" ;;
     return) rm -f "$RUN/$h.noreturn" ;;

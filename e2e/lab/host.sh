@@ -96,7 +96,7 @@ power() {
   done
   while :; do
     echo "$(date +%s.%N) boot" >>"$RUN/$h.boots"
-    ip link set "v$IDX" up
+    [ -e "$RUN/$h.nolink" ] || ip link set "v$IDX" up
     # a time namespace a boot: uptime and btime start from zero, as on a machine just switched on
     rc=0; t=$(cut -d. -f1 /proc/uptime)
     unshare --time --monotonic "-$t" --boottime "-$t" \

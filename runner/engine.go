@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -23,10 +22,6 @@ import (
 // which left its session can still be told from others.
 const markVar = "RUNNER_MARK"
 
-// drain is how long output is still read after the engine's end, from pipes
-// that a process it left behind may hold open.
-const drain = 2 * time.Second
-
 // engine is one process of Ansible's. go-ansible starts it and waits for it
 // through the interfaces Executabler and Cmder; what they leave open is
 // settled here:
@@ -36,6 +31,7 @@ const drain = 2 * time.Second
 //   - Its environment is ours, where go-ansible would print it in errors.
 //   - It gets SIGINT when the thread that started it dies, that is, with us.
 //   - When its context ends it gets SIGINT, a grace period, SIGKILL.
+//   - Its workers do not outlive it when it is killed.
 //   - Its end is seen by its exit, not by the end of its output.
 type engine struct {
 	ctx     context.Context
@@ -48,11 +44,18 @@ type engine struct {
 
 	mark    string
 	cmd     *exec.Cmd
-	readers []*os.File
+	readers []*os.File // our ends of its output
 	writers []*os.File
 	running chan struct{} // closed when cmd has started
 	done    chan struct{} // closed when cmd has ended and its session is gone
-	err     error         // of cmd.Wait; set before done is closed
+	err     error         // of cmd.Wait, or why it did not start; for readers of done
+}
+
+func newEngine(ctx context.Context, dir string, env []string, grace time.Duration) *engine {
+	return &engine{
+		ctx: ctx, dir: dir, env: env, grace: grace,
+		mark: rand.Text(), running: make(chan struct{}), done: make(chan struct{}),
+	}
 }
 
 // errNotBuilt is returned by the parts of Cmder that go-ansible never uses.
@@ -62,20 +65,17 @@ var errNotBuilt = errors.New("not supported: output is streamed")
 // error is nil, *exec.ExitError, or why it could not start; go-ansible's own
 // is never returned, since its text holds the command line.
 func (e *engine) execute(c execute.Commander, stdout, stderr io.Writer) error {
-	e.mark = rand.Text()
-	e.running, e.done = make(chan struct{}), make(chan struct{})
 	x := execute.NewDefaultExecute(
 		execute.WithCmd(c), execute.WithExecutable(e), execute.WithOutput(copier{}),
 		execute.WithWrite(stdout), execute.WithWriteError(stderr))
 	// Cancellation is ours: go-ansible would only kill the leader.
 	err := x.Execute(context.WithoutCancel(e.ctx))
-	if e.events != nil {
-		e.events.Close()
-	}
 	if e.cmd == nil || e.cmd.Process == nil {
-		for _, f := range slices.Concat(e.readers, e.writers) {
+		e.closeWriters()
+		for _, f := range e.readers {
 			f.Close()
 		}
+		close(e.done)
 		if e.err != nil {
 			return e.err
 		}
@@ -83,6 +83,17 @@ func (e *engine) execute(c execute.Commander, stdout, stderr io.Writer) error {
 	}
 	<-e.done
 	return e.err
+}
+
+// closeWriters closes the ends that are the child's: their readers would
+// never see the end otherwise.
+func (e *engine) closeWriters() {
+	for _, f := range e.writers {
+		f.Close()
+	}
+	if e.events != nil {
+		e.events.Close()
+	}
 }
 
 // Command implements go-ansible's Executabler.
@@ -109,16 +120,11 @@ func (e *engine) Start() error {
 		e.err = err
 		return err
 	}
-	up := make(chan error, 1)
+	up := make(chan error)
 	go e.supervise(up)
-	e.err = <-up
-	for _, f := range e.writers {
-		f.Close()
-	}
-	if e.events != nil {
-		e.events.Close() // or its reader would never see the end
-	}
-	return e.err
+	err := <-up
+	e.closeWriters()
+	return err
 }
 
 // supervise starts the process, sees it to its end, and ends what it left.
@@ -127,6 +133,7 @@ func (e *engine) supervise(up chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := e.cmd.Start(); err != nil {
+		e.err = err
 		up <- err
 		return
 	}
@@ -134,12 +141,11 @@ func (e *engine) supervise(up chan<- error) {
 	close(e.running)
 	up <- nil
 	exited := make(chan struct{})
-	var waitErr error
+	cancelled, killed := false, false
 	go func() { // ends with the process
-		waitErr = e.cmd.Wait()
+		killed = awaitExit(pid)
 		close(exited)
 	}()
-	cancelled := false
 	select {
 	case <-exited:
 	case <-e.ctx.Done():
@@ -152,8 +158,10 @@ func (e *engine) supervise(up chan<- error) {
 			<-exited
 		}
 	}
-	e.session().end(cancelled)
-	e.err = waitErr
+	// Its number is not free for others before Wait, so that the session can
+	// still be told by it.
+	e.session().end(cancelled || killed)
+	e.err = e.cmd.Wait()
 	close(e.done)
 }
 
@@ -196,30 +204,6 @@ func (e *engine) CombinedOutput() ([]byte, error)    { return nil, errNotBuilt }
 func (e *engine) Output() ([]byte, error)            { return nil, errNotBuilt }
 func (e *engine) Run() error                         { return errNotBuilt }
 func (e *engine) StdinPipe() (io.WriteCloser, error) { return nil, errNotBuilt }
-
-// output reads a pipe to its end, or until drain after the engine's end: a
-// process that was left alive on purpose may hold the other end for ever.
-type output struct {
-	f    *os.File
-	done <-chan struct{}
-	once sync.Once
-}
-
-func (o *output) Read(p []byte) (int, error) {
-	o.once.Do(func() {
-		go func() { // ends with the engine
-			<-o.done
-			o.f.SetReadDeadline(time.Now().Add(drain))
-		}()
-	})
-	n, err := o.f.Read(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-func (o *output) Close() error { return o.f.Close() }
 
 // copier is a go-ansible output that copies bytes. Theirs stop at a long line
 // for ever, and take one line on stderr for a failure.

@@ -82,6 +82,12 @@ type Stats struct {
 // A longer result is read to its end, and its length reported in Event.Cut.
 const MaxData = 1 << 20
 
+// maxStats bounds the recap, which has a member for each host and is kept whole.
+const maxStats = 64 << 20
+
+// statsLine begins the recap's line: the plugin writes the kind first.
+var statsLine = []byte(`{"kind":"stats"`)
+
 // maxHead bounds the part of a line that precedes data. The callback plugin
 // keeps it far below.
 const maxHead = 64 << 10
@@ -137,7 +143,11 @@ func (l *lineReader) next() (line []byte, cut int, err error) {
 		if err == nil {
 			part = part[:len(part)-1]
 		}
-		keep := min(len(part), maxHead+MaxData-len(l.buf))
+		limit := maxHead + MaxData
+		if bytes.HasPrefix(l.buf, statsLine) {
+			limit = maxStats
+		}
+		keep := min(len(part), limit-len(l.buf))
 		l.buf = append(l.buf, part[:keep]...)
 		cut += len(part) - keep
 		if err != bufio.ErrBufferFull {
@@ -182,7 +192,7 @@ func decodeLine(line []byte, cut int) (Event, error) {
 			cut, data = cut+len(data)-1, nil
 		} else if n := len(data); n == 0 || data[n-1] != '}' {
 			return Event{}, fmt.Errorf("%w: it ends in the middle", ErrStream)
-		} else if data = data[:n-1]; len(data) > MaxData {
+		} else if data = data[:n-1]; len(data) > MaxData && !bytes.HasPrefix(line, statsLine) {
 			cut, data = len(data), nil
 		}
 	}

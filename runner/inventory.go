@@ -26,8 +26,12 @@ func Inventory(ctx context.Context, dir string, sources ...string) ([]byte, erro
 }
 
 // Match returns the hosts of sources that an Ansible host pattern names. Like
-// Ansible, it is no error if there are none.
+// Ansible, it is no error if there are none. Unlike Ansible, an empty pattern
+// is one: it would name all.
 func Match(ctx context.Context, dir, pattern string, sources ...string) ([]string, error) {
+	if strings.TrimSpace(pattern) == "" {
+		return nil, errors.New("match hosts: the pattern is empty")
+	}
 	c := adhoc.NewAnsibleAdhocCmd(adhoc.WithPattern("all"),
 		adhoc.WithAdhocOptions(&adhoc.AnsibleAdhocOptions{ListHosts: true, Limit: pattern}))
 	out, err := query(ctx, dir, commander{c, sources}, "ansible")
@@ -62,29 +66,47 @@ func query(ctx context.Context, dir string, c commander, name string) ([]byte, e
 			return nil, &EngineError{Problem: "inventory " + s + " cannot be read", Err: err}
 		}
 	}
-	e := &engine{ctx: ctx, dir: dir, grace: defaultGrace, env: append(os.Environ(),
-		"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=True", "ANSIBLE_FORCE_COLOR=0", "ANSIBLE_NOCOLOR=1",
-		"PYTHONDONTWRITEBYTECODE=1")}
+	e := newEngine(ctx, dir, append(os.Environ(), owned...), defaultGrace)
 	var stdout bytes.Buffer
 	stderr := &tail{max: maxStderr}
 	err := e.execute(c, &stdout, stderr)
-	if cause := context.Cause(ctx); cause != nil {
-		return nil, fmt.Errorf("%s was stopped: %w", name, cause)
+	if ctx.Err() != nil {
+		return nil, stopped(ctx, name)
 	}
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return nil, notFound(err)
-	case err != nil:
+	if err != nil && (e.cmd == nil || e.cmd.Process == nil) {
+		return nil, notStarted(name, dir, err)
+	}
+	if err != nil {
 		return nil, &EngineError{Problem: name + " failed", Detail: lastLines(stderr.String(), 12), Err: err}
 	}
 	return stdout.Bytes(), nil
 }
 
-func notFound(err error) *EngineError {
-	return &EngineError{
-		Problem: "not found: install ansible-core " + Oldest + " or later (Debian: apt-get install ansible-core)",
-		Err:     err,
+// notStarted says why the command name did not start in dir.
+func notStarted(name, dir string, err error) *EngineError {
+	if dir != "" {
+		// Of a missing folder exec says as little as of a missing program.
+		if _, derr := os.Stat(dir); derr != nil {
+			return &EngineError{Problem: "project folder cannot be read", Err: derr}
+		}
 	}
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		return &EngineError{
+			Problem: name + " not found: install ansible-core " + Oldest + " or later (Debian: apt-get install ansible-core)",
+			Err:     err,
+		}
+	}
+	return &EngineError{Problem: name + " could not start", Err: err}
+}
+
+// stopped is the error of a command that ctx ended. It holds ctx.Err and,
+// where it is another, the cause.
+func stopped(ctx context.Context, name string) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return fmt.Errorf("%s was stopped: %w", name, cause)
+	}
+	return fmt.Errorf("%s was stopped: %w: %w", name, err, cause)
 }
 
 var _ execute.Commander = commander{}

@@ -1,10 +1,54 @@
 package runner
 
 import (
+	"errors"
 	"io"
+	"os"
 	"strings"
 	"sync"
+	"time"
 )
+
+const (
+	drain    = 500 * time.Millisecond // how long a silent pipe is still read after the engine's end
+	drainMax = 1 << 20                // bytes still read then: more than any pipe holds
+)
+
+// output reads a pipe to its end or, after the engine's end, until it holds
+// nothing more: a process that was left alive on purpose may keep the other
+// end open for ever, or write to it for ever. However slow its reader is, all
+// that the engine wrote is read.
+type output struct {
+	f     *os.File
+	done  <-chan struct{} // closed at the engine's end
+	once  sync.Once
+	after int // bytes read since
+}
+
+func (o *output) Read(p []byte) (int, error) {
+	o.once.Do(func() {
+		go func() { // ends with the engine
+			<-o.done
+			o.f.SetReadDeadline(time.Now()) // wakes a waiting read
+		}()
+	})
+	n, err := o.f.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if o.after > drainMax {
+			return 0, io.EOF
+		}
+		o.f.SetReadDeadline(time.Now().Add(drain))
+		n, err = o.f.Read(p)
+		o.after += n
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, io.EOF
+		}
+		o.f.SetReadDeadline(time.Unix(1, 0)) // come back here
+	}
+	return n, err
+}
+
+func (o *output) Close() error { return o.f.Close() }
 
 // tail keeps the last max bytes written to it.
 type tail struct {

@@ -34,6 +34,14 @@ const (
 	maxControlDir = 107 - 1 - 10 - 17
 )
 
+// owned is set in the environment of every command of Ansible's, whatever the
+// operator says.
+var owned = []string{
+	"PYTHONDONTWRITEBYTECODE=1", "ANSIBLE_FORCE_COLOR=0", "ANSIBLE_NOCOLOR=1",
+	// An inventory that could not be read must not become an empty one.
+	"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=True",
+}
+
 // Playbook is one run of ansible-playbook. Hosts, Inventory and Playbook are
 // required. A Playbook may be run more than once, and at the same time.
 type Playbook struct {
@@ -106,16 +114,18 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 	if err != nil {
 		return f.result(), fmt.Errorf("event pipe: %w", err)
 	}
-	e := &engine{
-		ctx: ctx, dir: p.Dir, env: env, events: w, inherit: p.Inherit,
-		control: filepath.Join(dir, "cp"), grace: cmp.Or(p.Grace, defaultGrace),
-	}
+	e := newEngine(ctx, p.Dir, env, cmp.Or(p.Grace, defaultGrace))
+	e.events, e.inherit, e.control = w, p.Inherit, filepath.Join(dir, "cp")
 	watch := newStall(p, e)
 	folded := make(chan struct{})
 	go func() { // ends with the event pipe
 		defer close(folded)
 		defer r.Close()
-		watch.follow(r, orDiscard(p.Events), func(ev Event) {
+		watch.follow(&output{f: r, done: e.done}, orDiscard(p.Events), func(ev Event) {
+			if ev.Kind == KindStart { // both have been read, and may hold secrets
+				os.Remove(filepath.Join(dir, "vars.json"))
+				os.Remove(filepath.Join(dir, "limit"))
+			}
 			f.add(ev)
 			emit(ev)
 		})
@@ -123,7 +133,6 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 	stderr := &tail{max: maxStderr}
 	log := &serial{w: orDiscard(p.Log)}
 	err = e.execute(cmd, log, io.MultiWriter(stderr, log))
-	r.SetReadDeadline(time.Now().Add(drain)) // a job left on purpose may hold the pipe
 	<-folded
 	res := f.result()
 	res.Stderr = stderr.String()
@@ -224,10 +233,8 @@ func (p Playbook) prepare(dir string) (commander, []string, error) {
 	}
 	add := readSettings(work, env).environ(filepath.Join(dir, "callback_plugins"), control, p.PrivateKey)
 	env = append(env, add...)
-	env = append(env, "RUNNER_EVENTS_FD=3", "RUNNER_OLDEST="+Oldest,
-		"PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "ANSIBLE_FORCE_COLOR=0", "ANSIBLE_NOCOLOR=1",
-		// An inventory that could not be read must not become an empty one.
-		"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=True")
+	env = append(env, "RUNNER_EVENTS_FD=3", "RUNNER_OLDEST="+Oldest, "PYTHONUNBUFFERED=1")
+	env = append(env, owned...)
 	return commander{build, p.Inventory}, env, nil
 }
 
@@ -258,18 +265,16 @@ func (c commander) String() string { return c.build.String() }
 // judge says whether ansible-playbook did its work. Its exit code is no
 // answer: 4 is an unreachable host or a playbook that does not parse.
 func (p Playbook) judge(ctx context.Context, res Result, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !res.Complete {
-		return fmt.Errorf("ansible-playbook was stopped: %w", cause)
+	if ctx.Err() != nil && !res.Complete {
+		return stopped(ctx, "ansible-playbook")
 	}
 	var exit *exec.ExitError
 	problem := ""
 	switch {
-	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist):
-		return notFound(err)
 	case err != nil && !errors.As(err, &exit):
-		return &EngineError{Problem: "could not start", Err: err}
+		return notStarted("ansible-playbook", p.Dir, err)
 	case older(res.Version, Oldest):
-		problem = "version " + res.Version + " is too old: install ansible-core " + Oldest + " or later"
+		problem = "is too old: ansible-core is " + res.Version + ", install " + Oldest + " or later"
 		err = nil
 	case res.Version == "" && err == nil:
 		problem = "ended without a single event: its callback plugin was not loaded"
@@ -289,7 +294,7 @@ func (p Playbook) judge(ctx context.Context, res Result, err error) error {
 	default:
 		return nil
 	}
-	return &EngineError{Problem: problem, Detail: lastLines(res.Stderr, 12), Err: err}
+	return &EngineError{Problem: "ansible-playbook " + problem, Detail: lastLines(res.Stderr, 12), Err: err}
 }
 
 func older(version, than string) bool {

@@ -49,7 +49,7 @@ type EngineError struct {
 }
 
 func (e *EngineError) Error() string {
-	s := "ansible-playbook: " + e.Problem
+	s := e.Problem
 	if e.Err != nil {
 		s = fmt.Sprintf("%s: %v", s, e.Err)
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // session is all processes of one run: those in the session that the engine
@@ -124,6 +126,20 @@ func (s session) members() []process {
 		})
 	}
 	return in
+}
+
+// awaitExit returns when the child pid has ended, and says whether a signal
+// ended it. The child is left to be waited for: see waitid(2), WNOWAIT.
+func awaitExit(pid int) (killed bool) {
+	const pPID, cldExited = 1, 1
+	var info [128]byte // siginfo_t: si_signo, si_errno, si_code, …
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, pPID, uintptr(pid),
+			uintptr(unsafe.Pointer(&info)), syscall.WEXITED|syscall.WNOWAIT, 0, 0)
+		if errno != syscall.EINTR {
+			return errno != 0 || binary.NativeEndian.Uint32(info[8:]) != cldExited
+		}
+	}
 }
 
 func (s session) marked(pid int) bool {

@@ -4,6 +4,8 @@ The other end is the Go package runner. Each line is one event; all that is
 needed to follow the run comes first, the task's own result is the last member,
 "data". Needs ansible-core alone, 2.14 or later.
 """
+import _thread
+import atexit
 import json
 import os
 import select
@@ -51,24 +53,36 @@ def short(value, limit):
 def reason(data):
     """Why it failed, in the words of the module, ssh or the command."""
     parts = []
-    for key in ('msg', 'reason', 'stderr', 'stdout', 'module_stderr', 'module_stdout', 'exception'):
+    for key in ('censored', 'msg', 'reason', 'stderr', 'stdout', 'module_stderr', 'module_stdout', 'exception'):
         text = data.get(key)
         if isinstance(text, (list, tuple)):
             text = '; '.join(t for t in text if isinstance(t, str))
-        if isinstance(text, str) and text.strip() and text.strip() not in parts:
-            parts.append(text.strip())
+        # 2.19 puts words of its own before and, for want of a traceback, after.
+        text = text.strip().removeprefix('Task failed: ') if isinstance(text, str) else ''
+        if text and text not in parts and text != '(traceback unavailable)':
+            parts.append(text)
         if len(parts) == 2:
             break
     return short(': '.join(parts), MSG)
 
 
-def processes():
-    for pid in filter(str.isdigit, os.listdir('/proc')):
+def others(mark, control):
+    """The other processes of this run, by the mark in their environment: workers
+    of 2.19 and daemons have sessions of their own. Of ssh masters only those on
+    the run's own control path."""
+    entry = os.fsencode('RUNNER_MARK=%s' % mark)
+    for pid in map(int, filter(str.isdigit, os.listdir('/proc') if mark else ())):
         try:
-            with open('/proc/%s/cmdline' % pid, 'rb') as f:
-                yield int(pid), f.read()
+            with open('/proc/%d/environ' % pid, 'rb') as f:
+                if pid == os.getpid() or entry not in f.read().split(b'\0'):
+                    continue
+            with open('/proc/%d/cmdline' % pid, 'rb') as f:
+                name = f.read().split(b'\0')[0].rstrip()
         except OSError:
-            pass
+            continue
+        master = name.startswith(b'ssh: ') and name.endswith(b' [mux]')
+        if not master or control and name.startswith(b'ssh: ' + os.fsencode(control) + b'/'):
+            yield pid, master
 
 
 class CallbackModule(CallbackBase):
@@ -93,36 +107,44 @@ class CallbackModule(CallbackBase):
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self.emit('start', {'version': __version__})
+        if self.disabled:  # the starter died before anything began
+            os._exit(1)
         oldest = os.environ.get('RUNNER_OLDEST', '0').split('.')
         if [int(n) for n in __version__.split('.')[:2]] < [int(n) for n in oldest]:
             sys.stdout.flush()
             os._exit(1)  # before any host was touched
+        atexit.register(self.at_exit)
         threading.Thread(target=self.watch, daemon=True).start()
+
+    def orphaned(self, wait):
+        """Whether the reading end is closed, after at most wait milliseconds."""
+        poll = select.poll()
+        poll.register(self.fd, 0)  # for POLLERR alone
+        return bool(poll.poll(wait))
 
     def watch(self):
         """Ends the run when nobody listens any more: the starter died."""
-        poll = select.poll()
-        poll.register(self.fd, 0)  # POLLERR: the reading end is closed
-        while not poll.poll():
+        while not self.orphaned(None):
             pass
-        # ssh masters live in sessions of their own; those of the run's own
-        # ControlPath have no other purpose.
-        own = os.environ.get('RUNNER_CONTROL_PATH_DIR')
-        for pid, cmdline in processes() if own else ():
-            if cmdline.startswith(b'ssh: ' + os.fsencode(own) + b'/'):
-                self.kill(os.kill, pid, signal.SIGKILL)
-        group = os.getpgrp() if os.getpgrp() == os.getpid() else 0
-        send, target = (os.killpg, group) if group else (os.kill, os.getpid())
-        self.kill(send, target, signal.SIGINT)
-        time.sleep(GRACE)
-        self.kill(send, target, signal.SIGKILL)
+        self.sweep(signal.SIGINT)
+        # Not by a signal: the starter's death sent one already, and 2.19 leaves
+        # the second one to the kernel, which would spare the workers.
+        _thread.interrupt_main()
+        time.sleep(GRACE)  # as a rule the run ends here
+        self.sweep(signal.SIGKILL)
+        os._exit(1)
+
+    def at_exit(self):
+        if self.orphaned(0):
+            self.sweep(signal.SIGKILL)
 
     @staticmethod
-    def kill(send, target, number):
-        try:
-            send(target, number)
-        except OSError:
-            pass
+    def sweep(number):
+        for pid, master in others(os.environ.get('RUNNER_MARK'), os.environ.get('RUNNER_CONTROL_PATH_DIR')):
+            try:
+                os.kill(pid, signal.SIGKILL if master else number)
+            except OSError:
+                pass
 
     def emit(self, kind, head, data=None):
         line = dict(kind=kind, time=time.time(), **head)
@@ -152,7 +174,7 @@ class CallbackModule(CallbackBase):
         if ignored:
             head['ignored'] = True
         if kind == 'item':
-            label = self._get_item_label(data)
+            label = '(no_log)' if 'censored' in data else self._get_item_label(data)
             head['item'] = short(label if isinstance(label, str) else dumps(label), NAME)
         if isinstance(data.get('attempts'), int):
             head['attempts'] = data['attempts']

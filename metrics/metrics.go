@@ -45,7 +45,8 @@ type Run struct {
 	LastRun time.Time
 	// LastSuccess is when a full run last ended with exit code 0, to the second; zero for never.
 	LastSuccess time.Time
-	// Duration is how long the run of LastRun took, to the millisecond. Written only if LastRun is not zero.
+	// Duration is how long the run of LastRun took, to the millisecond. Written only if LastRun is not zero. Below zero,
+	// as after a clock was set back, is written as 0: no reason to lose the exit code.
 	Duration time.Duration
 	// Running is whether a run is going on.
 	Running bool
@@ -66,7 +67,7 @@ type Wave struct {
 	Number int
 	// Hosts is how many hosts had each of the [Outcomes]. Outcomes left out are written as 0, and read as left out.
 	Hosts map[string]int
-	// Duration is how long the wave took, to the millisecond; zero for a wave that did not start.
+	// Duration is how long the wave took, to the millisecond; zero or below for a wave that did not start.
 	Duration time.Duration
 }
 
@@ -104,9 +105,6 @@ func (r Run) check() error {
 				return fmt.Errorf("wave %d: %d hosts with outcome %q", wave.Number, hosts, outcome)
 			}
 		}
-		if wave.Duration < 0 {
-			return fmt.Errorf("wave %d: its duration is below zero", wave.Number)
-		}
 	}
 	for channel, waiting := range r.Pending {
 		if !utf8.ValidString(channel) || waiting < 0 {
@@ -116,8 +114,8 @@ func (r Run) check() error {
 	if !utf8.ValidString(r.Version) {
 		return fmt.Errorf("version %q is not UTF-8", r.Version)
 	}
-	if r.Duration < 0 || r.ExitCode < 0 {
-		return fmt.Errorf("duration %v or exit code %d is below zero", r.Duration, r.ExitCode)
+	if r.ExitCode < 0 {
+		return fmt.Errorf("exit code %d is below zero", r.ExitCode)
 	}
 	for _, at := range []time.Time{r.LastRun, r.LastSuccess} {
 		if !at.IsZero() && (at.Unix() <= 0 || at.Unix() > largest) {
@@ -143,7 +141,7 @@ func (r Run) families() []*dto.MetricFamily {
 	}
 	add("held", "1 while a hold keeps the fleet from being patched.", sample(number(r.Held)))
 	if !r.LastRun.IsZero() {
-		add("last_duration_seconds", "How long the latest run took.", sample(seconds(r.Duration)))
+		add("last_duration_seconds", "How long the latest run took.", sample(seconds(max(0, r.Duration))))
 		add("last_exit_code", "Exit code of the latest run; 0 is done.", sample(float64(r.ExitCode)))
 	}
 	add("last_run_unixtime", "When the latest run ended; 0 is never.", sample(unix(r.LastRun)))

@@ -62,20 +62,19 @@ func decodePatch(data []byte) (*Patch, string) {
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &kind) && kind.Field == "":
-		return nil, fmt.Sprintf("its homelab_patch cannot be read: it is a %s, not an object", kind.Value)
+		return nil, fmt.Sprintf("its homelab_patch cannot be read: want an object, got %s", kind.Value)
 	case patch.Version != PatchVersion:
 		return nil, fmt.Sprintf("its homelab_patch has version %d, and this program knows %d: packages and reboots are not shown", patch.Version, PatchVersion)
 	case errors.As(err, &kind):
-		return &patch, fmt.Sprintf("in its homelab_patch, %s cannot be a %s", kind.Field, kind.Value)
+		return &patch, fmt.Sprintf("its homelab_patch is read in part: want another type for %s, got %s", kind.Field, kind.Value)
 	case err != nil:
 		return nil, fmt.Sprintf("its homelab_patch cannot be read: %v", err)
 	}
 	return &patch, ""
 }
 
-// judge fills the hosts of a wave from what the engine returned and what the role said. It returns the hosts outside
-// the wave that did not come through, and notes for people.
-func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (strangers, notes []string) {
+// judge fills the hosts of a wave from what the engine returned and what the role said. It returns notes for people.
+func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (notes []string) {
 	members := map[string]bool{}
 	for i := range w.Hosts {
 		h := &w.Hosts[i]
@@ -99,10 +98,10 @@ func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (strangers
 		}
 		notes = append(notes, fmt.Sprintf("host %s is not in wave %d, and the playbook ran tasks on it (%s)", name, w.Number, res.Outcome))
 		if res.Outcome != runner.OK && res.Outcome != runner.Changed {
-			strangers = append(strangers, fmt.Sprintf("%s (%s)", name, res.Outcome))
+			w.Strangers = append(w.Strangers, fmt.Sprintf("%s (%s)", name, res.Outcome))
 		}
 	}
-	return strangers, notes
+	return notes
 }
 
 // judge decides how the host came out. The engine's word comes first: what the role says never makes a lost host well.

@@ -26,15 +26,14 @@ func (e *HaltError) Error() string { return e.Reason }
 // Unwrap returns the cause.
 func (e *HaltError) Unwrap() error { return e.Err }
 
-// checkBudget is the gate that every wave has. strangers is the hosts outside the wave that did not come through: the
-// playbook touched them, so they count.
-func checkBudget(w WaveReport, strangers []string, budget int) error {
-	lost := append(w.lost(), strangers...)
+// checkBudget is the gate that every wave has.
+func checkBudget(w WaveReport, budget int) error {
+	lost := w.lost()
 	if len(lost) <= budget {
 		return nil
 	}
-	return &HaltError{Wave: w.Number, Reason: fmt.Sprintf("wave %d: %d of %s did not come through, the budget is %d: %s",
-		w.Number, len(lost), hosts(len(w.Hosts)), budget, list(lost))}
+	return &HaltError{Wave: w.Number, Reason: fmt.Sprintf("wave %d: %s did not come through, the budget is %d: %s",
+		w.Number, hosts(len(lost)), budget, list(lost))}
 }
 
 // deadlineError is the cause of the end of a wave's context when the wave took too long.

@@ -64,6 +64,9 @@ type WaveReport struct {
 	Ended   time.Time    `json:"ended,omitzero"` // when its last host had ended; the soak is not in it
 	Reason  string       `json:"reason"`         // why it is in this state; empty if all is well
 	Hosts   []HostReport `json:"hosts"`
+	// Strangers is the hosts outside the wave that the playbook ran tasks on and that did not come through, with their
+	// outcome. They count against the budget.
+	Strangers []string `json:"strangers,omitempty"`
 }
 
 // HostReport is what happened to one host.
@@ -102,7 +105,7 @@ func (w WaveReport) lost() []string {
 			names = append(names, fmt.Sprintf("%s (%s)", h.Name, h.Outcome))
 		}
 	}
-	return names
+	return append(names, w.Strangers...)
 }
 
 // Count returns how many hosts of the run have the outcome.

@@ -29,9 +29,9 @@ func (s *session) wave(ctx context.Context, i int) error {
 	if err := s.commit(ctx); err != nil {
 		return err
 	}
-	strangers, err := s.patch(ctx, i)
+	err := s.patch(ctx, i)
 	if err == nil {
-		err = checkBudget(*w, strangers, s.Policy.Budget)
+		err = checkBudget(*w, s.Policy.Budget)
 	}
 	if err == nil {
 		err = s.settle(ctx, i)
@@ -90,7 +90,7 @@ func (s *session) mayGoOn(ctx context.Context, i int) error {
 }
 
 // patch runs the engine over the wave and fills in how its hosts came out.
-func (s *session) patch(ctx context.Context, i int) (strangers []string, err error) {
+func (s *session) patch(ctx context.Context, i int) error {
 	engineCtx, cancel := ctx, context.CancelFunc(func() {})
 	if d := s.Policy.WaveDeadline; d > 0 {
 		engineCtx, cancel = context.WithTimeoutCause(ctx, d, &deadlineError{d})
@@ -108,13 +108,12 @@ func (s *session) patch(ctx context.Context, i int) (strangers []string, err err
 	if result.Version != "" {
 		s.report.Engine = result.Version
 	}
-	strangers, notes := f.judge(w, result, s.Policy.Check)
-	s.report.Notes = append(s.report.Notes, notes...)
+	s.report.Notes = append(s.report.Notes, f.judge(w, result, s.Policy.Check)...)
 	number := w.Number
 	for _, h := range w.Hosts {
 		s.changes = append(s.changes, Change{Time: w.Ended, Run: s.report.ID, Wave: &number, Host: h.Name, To: string(h.Outcome), Reason: h.Message})
 	}
-	return strangers, s.explain(engineCtx, ctx, *w, result, err)
+	return s.explain(engineCtx, ctx, *w, result, err)
 }
 
 // explain turns what the engine returned into what it means for the run. A context that ended when the last host had

@@ -1,4 +1,4 @@
-// Package ansible is the Ansible content the program carries: playbooks, roles, example inventory and ansible.cfg.
+// Package ansible is the Ansible content the program carries: playbooks and roles.
 //
 // [Unpack] makes a folder of it that ansible-playbook can run:
 //
@@ -23,9 +23,10 @@ import (
 	"syscall"
 )
 
-// carried is what a build takes in. Names that begin with a dot or an underscore are left out, such as __pycache__.
+// carried is what a build takes in. Names that begin with a dot or an underscore are left out, such as __pycache__. So
+// is ansible.cfg, which is for using the playbook by hand: beside the unpacked playbook it would hide the operator's own.
 //
-//go:embed ansible.cfg inventory playbooks roles
+//go:embed playbooks roles
 var carried embed.FS
 
 // Unpack writes the carried content to a folder below dir, and returns the folder. Its name is the first 16 hexadecimal

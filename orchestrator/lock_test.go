@@ -8,9 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 // childHoldLock begins a run and keeps the lock until its input ends.
@@ -114,32 +114,21 @@ func TestLockOutlivesItsOwnerInAChild(t *testing.T) {
 	if e := asError[*LockedError](t, err); !e.Ended || e.PID != cmd.Process.Pid || !strings.Contains(err.Error(), "still runs") {
 		t.Errorf("error %v, want that process %d has ended", err, cmd.Process.Pid)
 	}
-	pid, err := os.FindProcess(heir)
+	defer syscall.Kill(heir, syscall.SIGKILL)
+	file, err := os.Open(dir + "/lock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	handle, err := os.Open(fmt.Sprintf("/proc/%d/stat", heir)) // reading fails when it is gone
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer handle.Close()
-	defer pid.Kill()
 	w.Close()
-	lock, err := lockWithin(store, time.Now().Add(10*time.Second))
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil { // waits
+		t.Fatal(err)
+	}
+	file.Close()
+	lock, err := store.Lock()
 	if err != nil {
 		t.Fatalf("after the heir ended: %v", err)
 	}
 	lock.Close()
-}
-
-// lockWithin tries until the lock is free: the end of a process that is nobody's child cannot be waited for.
-func lockWithin(store *Store, deadline time.Time) (*Lock, error) {
-	for {
-		lock, err := store.Lock()
-		if err == nil || time.Now().After(deadline) {
-			return lock, err
-		}
-	}
 }
 
 func TestLockFile(t *testing.T) {

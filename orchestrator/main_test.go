@@ -168,6 +168,11 @@ func (f *fixture) do(ctx context.Context) (Report, error) {
 	if got, want := encode(f.t, onDisk), encode(f.t, report); got != want {
 		f.t.Errorf("journal:\n%s\nreport:\n%s", got, want)
 	}
+	for path, mode := range map[string]os.FileMode{f.run.Dir: 0o700, f.run.Dir + "/journal.json": 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			f.t.Errorf("%s: mode %v, want %v (%v)", path, info.Mode().Perm(), mode, err)
+		}
+	}
 	if !report.State.Final() || report.Ended.IsZero() || report.ExitCode == nil || report.Reason == "" {
 		f.t.Errorf("the report is not final: state %s, ended %v, exit code %v, reason %q", report.State, report.Ended, report.ExitCode, report.Reason)
 	}

@@ -32,7 +32,8 @@ func TestTransitions(t *testing.T) {
 				}
 				if err != nil {
 					e := asError[*TransitionError](t, err)
-					if e.From != from || e.To != to || e.Subject != string(what) {
+					words := fmt.Sprintf("a %s cannot go from %s to %s", what, from, to)
+					if e.From != from || e.To != to || e.Subject != string(what) || !strings.HasPrefix(e.Error(), words) {
 						t.Errorf("%s from %s to %s: error says %v", what, from, to, e)
 					}
 				}

@@ -28,26 +28,27 @@ image() {
 
 # build [SUITE...]: build what is missing
 build() {
-  local suite; [ $# -gt 0 ] || set -- bookworm
+  local suite kind; [ $# -gt 0 ] || set -- bookworm
   check_needs
-  mkdir -p "$IMAGES"
-  exec {lock}>"$IMAGES/lock"; flock "$lock"
   build_image packages ''
   for suite; do
     for kind in base host ctl; do build_image $kind "$suite"; done
   done
-  exec {lock}>&-
 }
 
 build_image() {
-  local kind=$1 suite=$2 dir start=$SECONDS; dir=$(image "$kind" "$suite")
+  local kind=$1 suite=$2 dir start=$SECONDS lock; dir=$(image "$kind" "$suite")
   [ ! -d "$dir" ] || return 0
+  mkdir -p "$IMAGES"
+  exec {lock}>"$IMAGES/lock"; flock "$lock"      # one build at a time
+  if [ -d "$dir" ]; then exec {lock}>&-; return 0; fi
   say "building ${dir##*/}"
   # folders of older recipes, unless some lab may be standing on them
   [ -n "$(running_labs)" ] || rm -rf "$IMAGES/$kind${suite:+-$suite}"-*
   rm -rf "$dir.part"; mkdir -p "$dir.part"
   "build_$kind" "$dir.part" "$suite"
   mv "$dir.part" "$dir"
+  exec {lock}>&-
   say "built ${dir##*/} in $((SECONDS - start)) s"
 }
 

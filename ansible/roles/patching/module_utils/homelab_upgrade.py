@@ -224,7 +224,7 @@ def lock_holder():
 
 
 def process_name(pid):
-    command = read_text('/proc/%d/cmdline' % pid).replace('\0', ' ').strip()
+    command = ' '.join(read_text('/proc/%d/cmdline' % pid).replace('\0', ' ').split())
     return 'process %d (%s)' % (pid, command[:120] or 'unknown')
 
 

@@ -82,6 +82,7 @@ func (h *hostFold) end(e Event) {
 	bad := e.Status == StatusFailed || e.Status == StatusUnreachable
 	h.failed = bad && !e.Ignored
 	if !bad {
+		h.stall = "" // it got over it
 		return
 	}
 	if e.Ignored {

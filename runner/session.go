@@ -69,13 +69,15 @@ func (s session) end(all bool) {
 	}
 }
 
-// endHost ends the ssh clients that talk to address.
-func (s session) endHost(address string) {
+// endHost ends the ssh clients that talk to address and says how many.
+func (s session) endHost(address string) (ended int) {
 	for _, p := range s.members() {
 		if len(p.args) > 1 && filepath.Base(p.args[0]) == "ssh" && slices.Contains(p.args[1:], address) {
 			p.kill()
+			ended++
 		}
 	}
+	return ended
 }
 
 // kill sends SIGKILL to p, and to nothing that has got its number since.

@@ -1,8 +1,8 @@
 package runner
 
 import (
-	"bufio"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 )
@@ -27,11 +27,15 @@ func readSettings(dir string, env []string) settings {
 		k, v, _ := strings.Cut(kv, "=")
 		s.env[k] = v
 	}
+	if _, ok := s.env["HOME"]; !ok { // as in a systemd unit
+		if u, err := user.Current(); err == nil {
+			s.env["HOME"] = u.HomeDir
+		}
+	}
 	for _, path := range s.candidates(dir) {
-		if f, err := os.Open(path); err == nil {
-			defer f.Close()
+		if text, err := os.ReadFile(path); err == nil {
 			s.file = path
-			s.readINI(f)
+			s.readINI(string(text))
 			break
 		}
 	}
@@ -42,8 +46,8 @@ func readSettings(dir string, env []string) settings {
 // https://docs.ansible.com/ansible/latest/reference_appendices/config.html
 func (s settings) candidates(dir string) []string {
 	var paths []string
-	if p := s.env["ANSIBLE_CONFIG"]; p != "" {
-		p = s.path(dir, p)
+	if p, ok := s.env["ANSIBLE_CONFIG"]; ok {
+		p = s.path(dir, os.Expand(p, func(k string) string { return s.env[k] }))
 		if fi, err := os.Stat(p); err == nil && fi.IsDir() {
 			p = filepath.Join(p, "ansible.cfg")
 		}
@@ -53,12 +57,10 @@ func (s settings) candidates(dir string) []string {
 	if fi, err := os.Stat(dir); err == nil && fi.Mode()&0o002 == 0 {
 		paths = append(paths, filepath.Join(dir, "ansible.cfg"))
 	}
-	if home := s.env["HOME"]; home != "" {
-		paths = append(paths, filepath.Join(home, ".ansible.cfg"))
-	}
-	return append(paths, "/etc/ansible/ansible.cfg")
+	return append(paths, s.path(dir, "~/.ansible.cfg"), "/etc/ansible/ansible.cfg")
 }
 
+// path makes p absolute, as Ansible does for one that stands in base.
 func (s settings) path(base, p string) string {
 	if rest, ok := strings.CutPrefix(p, "~/"); ok {
 		return filepath.Join(s.env["HOME"], rest)
@@ -69,29 +71,42 @@ func (s settings) path(base, p string) string {
 	return p
 }
 
-// readINI keeps what Python's configparser would, as far as keys with one
-// value go; that is all that is asked for here.
-func (s settings) readINI(f *os.File) {
-	section, last := "", ""
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line := lines.Text()
-		text, _, _ := strings.Cut(line, " ;")
-		text = strings.TrimSpace(text)
-		switch {
-		case text == "" || text[0] == '#' || text[0] == ';':
-		case text[0] == '[' && strings.HasSuffix(text, "]"):
-			section, last = text[1:len(text)-1], ""
-		case (line[0] == ' ' || line[0] == '\t') && last != "":
-			s.ini[last] = strings.TrimSpace(s.ini[last] + "\n" + text)
-		default:
-			i := strings.IndexAny(text, "=:")
-			if i < 0 {
-				continue
-			}
-			last = section + "." + strings.ToLower(strings.TrimSpace(text[:i]))
-			s.ini[last] = strings.TrimSpace(text[i+1:])
+// readINI keeps what Python's configparser would, as Ansible calls it: no
+// interpolation, "; " after white space begins a comment, a deeper indented
+// line continues a value. What configparser refuses, Ansible refuses too.
+func (s settings) readINI(text string) {
+	section, last, indent := "", "", 0
+	for line := range strings.Lines(text) {
+		value := strings.TrimSpace(uncomment(line))
+		if value == "" {
+			continue
+		}
+		depth := len(line) - len(strings.TrimLeft(line, " \t"))
+		if last != "" && depth > indent {
+			s.ini[last] = strings.TrimSpace(s.ini[last] + "\n" + value)
+			continue
+		}
+		indent, last = depth, ""
+		if end := strings.LastIndexByte(value, ']'); value[0] == '[' && end > 0 {
+			section = value[1:end]
+		} else if i := strings.IndexAny(value, "=:"); i >= 0 {
+			last = section + "." + strings.ToLower(strings.TrimSpace(value[:i]))
+			s.ini[last] = strings.TrimSpace(value[i+1:])
 		}
 	}
+}
+
+// uncomment cuts a comment off a line.
+func uncomment(line string) string {
+	if t := strings.TrimLeft(line, " \t"); strings.HasPrefix(t, "#") || strings.HasPrefix(t, ";") {
+		return ""
+	}
+	for i := 1; i < len(line); i++ {
+		if line[i] == ';' && strings.ContainsRune(" \t\v\f", rune(line[i-1])) {
+			return line[:i]
+		}
+	}
+	return line
 }
 
 // says returns the first value set under names: "NAME" in the environment,
@@ -126,7 +141,7 @@ func (s settings) callbackPath() string {
 		// would be relative to the working directory.
 		parts := strings.Split(path, ":")
 		for i, p := range parts {
-			if p = strings.TrimSpace(p); !strings.Contains(p, "{{") && !strings.HasPrefix(p, "$") {
+			if p = strings.TrimSpace(p); !strings.Contains(p, "{{") && !strings.ContainsAny(p[:min(1, len(p))], "$~") {
 				p = s.path(filepath.Dir(s.file), p)
 			}
 			parts[i] = p
@@ -150,7 +165,7 @@ func (s settings) environ(plugins, control, key string) (add []string) {
 	}
 	set("True", "ANSIBLE_PIPELINING", "ANSIBLE_SSH_PIPELINING",
 		"defaults.pipelining", "connection.pipelining", "ssh_connection.pipelining")
-	set("10", "ANSIBLE_TIMEOUT", "ANSIBLE_SSH_TIMEOUT", "defaults.timeout", "ssh_connection.timeout")
+	set("never", "SSH_ASKPASS_REQUIRE") // a window nobody sees would hang the run
 	set("False", "ANSIBLE_RETRY_FILES_ENABLED", "defaults.retry_files_enabled")
 	if key != "" {
 		set(key, "ANSIBLE_PRIVATE_KEY_FILE", "defaults.private_key_file")

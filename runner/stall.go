@@ -115,12 +115,15 @@ func (s *stall) look(now time.Time) {
 		if address == "" {
 			address = host
 		}
-		s.engine.session().endHost(address)
+		what := "so its ssh connection was ended"
+		if s.engine.session().endHost(address) == 0 {
+			what = "and it has no ssh connection to end"
+		}
 		w.since = now
 		s.busy[host] = w
 		e := w.begin
 		e.Kind, e.Time = KindStall, now.UTC()
-		e.Msg = fmt.Sprintf("no progress for %s in task %q, so its ssh connection was ended", s.deadline, e.Task)
+		e.Msg = fmt.Sprintf("no progress for %s in task %q, %s", s.deadline, e.Task, what)
 		s.emit(e)
 	}
 }

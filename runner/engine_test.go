@@ -1,0 +1,315 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden event streams of the ansible-core that is installed")
+
+// outcomes is what testdata/outcomes says by the names of its hosts.
+var outcomes = map[string]Outcome{
+	"ok": Changed, "changed": Changed, "skipped": OK, "failed": Failed, "rescued": OK, "ignored": OK,
+	"unreachable": Unreachable, "ignore_unreachable": OK, "loop": Changed, "loopfailed": Failed,
+	"retried": OK, "retryfailed": Failed, "async": OK, "delegated": OK, "included": OK, "handled": Changed,
+	"secret": Failed, "once1": OK, "once2": NotAttempted, "ended": NotAttempted, "unseen": NotAttempted, "typed": OK,
+}
+
+func hostNames() (names []string) {
+	for h := range outcomes {
+		names = append(names, h)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func checkOutcomes(t *testing.T, res Result) {
+	t.Helper()
+	for h, want := range outcomes {
+		if got := res.Hosts[h]; got.Outcome != want {
+			t.Errorf("%s: %+v, want %s", h, got, want)
+		}
+	}
+	for h, want := range map[string]HostResult{
+		"failed":      {Failed, Stats{Failed: 1}, "Fail", "site.yml:28", "non-zero return code: err"},
+		"loopfailed":  {Failed, Stats{Failed: 1}, "Each", "site.yml:74", "item bad: non-zero return code"},
+		"retryfailed": {Failed, Stats{Failed: 1}, "Try", "site.yml:84", "attempt"},
+		"rescued":     {OK, Stats{OK: 1, Rescued: 1}, "", "", ""},
+		"ignored":     {OK, Stats{OK: 1, Ignored: 1}, "", "", ""},
+	} {
+		got := res.Hosts[h]
+		got.Path = filepath.Base(got.Path)
+		if want.Path == "" {
+			want.Path = "."
+		}
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", h, got, want)
+		}
+	}
+	if got := res.Hosts["unreachable"]; !strings.Contains(got.Msg, "127.0.0.1 port 1: Connection refused") {
+		t.Errorf("unreachable: %q", got.Msg)
+	}
+	if got := res.Hosts["secret"]; !strings.Contains(got.Msg, "no_log") {
+		t.Errorf("secret: %q does not say why it says nothing", got.Msg)
+	}
+}
+
+// TestOutcomes runs every way a task can end, and compares the events with
+// those that are kept of this version of ansible-core.
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	need(t, "ssh")
+	r := newRun(t, "testdata/outcomes", hostNames()...)
+	r.Inventory = []string{"hosts.yml"}
+	r.Forks = 4
+	r.do(t.Context(), t)
+	if r.err != nil || !r.res.Complete || r.res.ExitCode == 0 {
+		t.Fatalf("complete %t, exit code %d, error %v", r.res.Complete, r.res.ExitCode, r.err)
+	}
+	checkOutcomes(t, r.res)
+
+	// What was stored says the same as what was emitted.
+	var again []Event
+	for e, err := range Decode(strings.NewReader(r.raw.String())) {
+		if err != nil {
+			t.Error(err)
+		}
+		again = append(again, e)
+	}
+	if a, b := fmt.Sprintf("%+v", again), fmt.Sprintf("%+v", r.events); a != b {
+		t.Errorf("the stored lines decode to\n%s\nnot to\n%s", a, b)
+	}
+	begin, _ := r.find(KindBegin, "async", "Long")
+	end, _ := r.find(KindResult, "async", "Long")
+	if end.Started.Before(begin.Time.Add(-1e6)) || end.Time.Sub(end.Started).Seconds() < 2 {
+		t.Errorf("a task of two seconds began at %s and lasted from %s to %s", begin.Time, end.Started, end.Time)
+	}
+	if strings.Contains(r.raw.String()+r.log.String(), "hunter2") {
+		t.Error("what no_log hides is in the events or in the log")
+	}
+	if *update {
+		minor := strings.Join(strings.Split(r.res.Version, ".")[:2], ".")
+		if err := os.WriteFile("testdata/outcomes-"+minor+".jsonl", stable(t, r.raw.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestGolden folds streams of old and new versions of ansible-core to the same
+// results, and compares what else they say.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	var first []string
+	for _, version := range []string{"2.14", "2.19"} {
+		text, err := os.ReadFile("testdata/outcomes-" + version + ".jsonl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFold(hostNames())
+		for e, err := range Decode(strings.NewReader(string(text))) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.add(e)
+		}
+		res := f.result()
+		if !strings.HasPrefix(res.Version, version) {
+			t.Errorf("%s: version %s", version, res.Version)
+		}
+		checkOutcomes(t, res)
+		said := told(t, string(text))
+		if first == nil {
+			first = said
+		} else if !slices.Equal(said, first) {
+			t.Errorf("%s tells\n%s\nnot\n%s", version, strings.Join(said, "\n"), strings.Join(first, "\n"))
+		}
+	}
+}
+
+// told is what a stream says in the heads of its lines, sorted, since hosts
+// take turns: each version must say the same.
+func told(t *testing.T, stream string) (lines []string) {
+	for e, err := range Decode(strings.NewReader(stream)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == KindPoll { // as many as the machine is slow
+			continue
+		}
+		e.Data, e.Version, e.TaskID = nil, "", ""
+		if e.Status == StatusUnreachable { // ssh fails before or after Ansible talks to it
+			_, e.Msg, _ = strings.Cut(e.Msg, "ssh: ")
+		}
+		lines = append(lines, fmt.Sprintf("%+v", e))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// stable replaces what differs from one run to the next: times, ids, paths,
+// process ids, and with them all data but the recap's.
+func stable(t *testing.T, stream string) (out []byte) {
+	wd, _ := os.Getwd()
+	ids := map[any]string{}
+	for line := range strings.Lines(strings.ReplaceAll(stream, wd+"/testdata/outcomes/", "")) {
+		line = strings.TrimSpace(line)
+		i := headEnd([]byte(line))
+		data := ""
+		if i >= 0 {
+			line, data = line[:i]+"}", line[i:]
+		}
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range []string{"time", "started"} {
+			if m[k] != nil {
+				m[k] = 1
+			}
+		}
+		if id := m["id"]; id != nil {
+			if ids[id] == "" {
+				ids[id] = fmt.Sprint("id", len(ids))
+			}
+			m["id"] = ids[id]
+		}
+		kind := m["kind"]
+		delete(m, "kind")
+		rest, _ := json.Marshal(m)
+		line = fmt.Sprintf(`{"kind":%q,%s`, kind, rest[1:])
+		switch {
+		case kind == string(KindStats):
+			line = line[:len(line)-1] + data
+		case data != "":
+			line = line[:len(line)-1] + `,"data":{"changed":false}}`
+		}
+		out = append(out, line+"\n"...)
+	}
+	return out
+}
+
+// TestEngineErrors are all ways in which ansible-playbook does no work. None
+// may look like an unreachable host, though most of them exit like one.
+func TestEngineErrors(t *testing.T) {
+	t.Parallel()
+	ping := playOf("- ansible.builtin.ping:")
+	for name, c := range map[string]struct {
+		files map[string]string
+		with  func(*run)
+		want  string // in the error
+	}{
+		"a playbook that does not parse": {files: map[string]string{"site.yml": "- hosts: all\n  tasks: [\n"}, want: "site.yml"},
+		"a task nobody knows":            {files: map[string]string{"site.yml": playOf("- no_such_module:\n")}, want: "no_such_module"},
+		"a missing playbook":             {with: func(r *run) { r.Playbook.Playbook = "gone.yml" }, want: "gone.yml"},
+		"a missing role":                 {files: map[string]string{"site.yml": "- hosts: all\n  roles: [gone]\n"}, want: "gone"},
+		"a missing inventory":            {with: func(r *run) { r.Inventory = []string{"gone"} }, want: "gone"},
+		"a broken inventory":             {files: map[string]string{"hosts": "all: [\n"}, want: "hosts"},
+		"no host of this inventory":      {with: func(r *run) { r.Hosts = []string{"stranger"} }, want: "stranger"},
+		"a missing project":              {with: func(r *run) { r.Dir = "/no/such/project" }, want: "/no/such/project"},
+		"a missing program":              {with: func(r *run) { r.Bin = "/no/such/ansible-playbook" }, want: "install ansible-core"},
+		"an exit without a word":         {with: script("exit 4"), want: "could not begin"},
+		"an exit as if all were well":    {with: script("exit 0"), want: "without a single event"},
+		"a crash at the start":           {with: script("kill -9 $$"), want: "was killed"},
+		"a crash in the middle": {with: script(`echo '{"kind":"start","version":"2.14.1"}' >&3; echo '{"kind":"begin","host":"h1","id":"1"}' >&3
+			echo '{"kind":"resu' >&3; kill -9 $$`), want: "was killed"},
+		"no recap": {with: script(`echo '{"kind":"start","version":"2.14.1"}' >&3; echo oh dear >&2; exit 250`), want: "oh dear"},
+		"a failure of nobody's": {with: script(`echo '{"kind":"start","version":"2.14.1"}' >&3
+			echo '{"kind":"stats","data":{"h1":{"ok":1},"h2":{"ok":1}}}' >&3; exit 2`), want: "no host did"},
+		"an include that does not parse": {files: map[string]string{
+			"site.yml": playOf("- ansible.builtin.include_tasks: gone.yml\n- ansible.builtin.ping:"), "gone.yml": "- ["}, want: ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := localRun(t, ping, c.files)
+			if c.with != nil {
+				c.with(r)
+			}
+			r.do(t.Context(), t)
+			for h, got := range r.res.Hosts {
+				if got.Outcome == Unreachable || (got.Outcome == OK || got.Outcome == Changed) && name != "a failure of nobody's" {
+					t.Errorf("%s is %s", h, got.Outcome)
+				}
+			}
+			if name == "an include that does not parse" { // a failed host or a failed engine, by version
+				return
+			}
+			var engine *EngineError
+			if !errors.As(r.err, &engine) || !strings.Contains(r.err.Error(), c.want) {
+				t.Errorf("%v, want an EngineError with %q", r.err, c.want)
+			}
+			if name == "a missing program" && !errors.Is(r.err, os.ErrNotExist) {
+				t.Errorf("%v is not ErrNotExist", r.err)
+			}
+			r.nobodyLeft(t)
+		})
+	}
+}
+
+// script has a shell script stand for an engine.
+func script(text string) func(*run) {
+	return func(r *run) {
+		r.Bin = filepath.Join(r.Dir, "engine")
+		if err := os.WriteFile(r.Bin, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func TestMissingAnsible(t *testing.T) {
+	need(t, "ansible-playbook")
+	r := localRun(t, playOf("- ansible.builtin.ping:"), nil)
+	t.Setenv("PATH", t.TempDir())
+	r.do(t.Context(), t)
+	if !errors.Is(r.err, exec.ErrNotFound) || !strings.Contains(r.err.Error(), "apt-get install ansible-core") {
+		t.Errorf("%v does not say what to install", r.err)
+	}
+	if _, err := Inventory(t.Context(), r.Dir, "hosts"); !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("Inventory: %v", err)
+	}
+}
+
+// An older ansible-core is simulated by its own start-up hook: the real one
+// runs, and only says another version.
+func TestTooOldAnsible(t *testing.T) {
+	t.Parallel()
+	r := localRun(t, playOf("- ansible.builtin.file: {path: '{{ playbook_dir }}/touched', state: touch}"),
+		map[string]string{"old/sitecustomize.py": "import ansible.release\nansible.release.__version__ = '2.13.9'\n"})
+	r.Env = append(r.Env, "PYTHONPATH="+filepath.Join(r.Dir, "old"))
+	r.do(t.Context(), t)
+	var engine *EngineError
+	if !errors.As(r.err, &engine) || !strings.Contains(r.err.Error(), "2.13.9") || !strings.Contains(r.err.Error(), "install 2.14") {
+		t.Errorf("%v does not say what to install", r.err)
+	}
+	if _, err := os.Stat(filepath.Join(r.Dir, "touched")); err == nil {
+		t.Error("a task ran")
+	}
+	if got := r.res.Hosts["h1"].Outcome; got != NotAttempted {
+		t.Errorf("h1 is %s", got)
+	}
+}
+
+// TestRefusals are runs that would not mean what was asked for.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]Playbook{
+		"no hosts":         {Playbook: "site.yml", Inventory: []string{"hosts"}},
+		"a pattern":        {Playbook: "site.yml", Inventory: []string{"hosts"}, Hosts: []string{"all:!h1"}},
+		"an empty name":    {Playbook: "site.yml", Inventory: []string{"hosts"}, Hosts: []string{""}},
+		"an option":        {Playbook: "--version", Inventory: []string{"hosts"}, Hosts: []string{"h1"}},
+		"no playbook":      {Inventory: []string{"hosts"}, Hosts: []string{"h1"}},
+		"unwritable extra": {Playbook: "site.yml", Hosts: []string{"h1"}, Vars: map[string]any{"f": func() {}}},
+	} {
+		if _, err := p.Run(context.Background(), nil); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

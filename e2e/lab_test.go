@@ -5,6 +5,8 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,19 +44,18 @@ func TestLab(t *testing.T) {
 	})
 
 	t.Run("a state set within the second of the last is the younger one", func(t *testing.T) {
-		lab := lab.For(t) // apt ignores a repository that is older than the one it knows
-		var last time.Time
-		for _, state := range []string{"old", "real", "old", "new"} {
-			lab.RepoState(state)
-			release := lab.Exec("prox", "curl", "-sf", "http://198.51.100.1/bookworm/security/Release")
-			_, after, _ := strings.Cut(release, "\nDate: ")
-			line, _, _ := strings.Cut(after, "\n")
-			date, err := time.Parse("Mon, 02 Jan 2006 15:04:05 MST", line)
-			if err != nil || !date.After(last) {
-				t.Errorf("state %s: date %q (%v), the last one %v", state, line, err, last)
-			}
-			last = date
+		lab := lab.For(t) // apt ignores a repository that is not younger than the one it knows
+		last := time.Now().Add(5 * time.Second).Unix()
+		if err := os.WriteFile(filepath.Join(lab.Dir(), "repo", "stamp"), fmt.Appendln(nil, last), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		lab.RepoState("new")
+		release := lab.Exec("prox", "curl", "-sf", "http://198.51.100.1/bookworm/security/Release")
+		want := "\nDate: " + time.Unix(last+1, 0).UTC().Format("Mon, 02 Jan 2006 15:04:05 MST") + "\n"
+		if !strings.Contains(release, want) {
+			t.Errorf("want%sin\n%s", want, release)
+		}
+		lab.Pending("prox")
 	})
 
 	t.Run("a kernel arrives as a new package and asks for a reboot", func(t *testing.T) {

@@ -44,17 +44,18 @@ func TestStop(t *testing.T) {
 		code  int
 		waves []int
 		wave  State // of the last wave run
+		took  time.Duration
 		words string
 	}{
-		"stop before":            {nil, 0, Interrupted, 130, nil, Pending, "stopped before the first wave"},
-		"stop in a wave":         {nil, 30 * time.Second, Interrupted, 130, []int{0}, Passed, "stopped after wave 0"},
-		"stop in a soak":         {nil, 30 * time.Minute, Interrupted, 130, []int{0}, Passed, "stopped after wave 0"},
-		"stop in the last wave":  {nil, 2*time.Hour + 150*time.Second, Passed, 0, []int{0, 1, 2}, Passed, "nothing to do"},
-		"cancel before":          {term, 0, Interrupted, 143, nil, Pending, "interrupted before the first wave: SIGTERM"},
-		"cancel in a wave":       {term, 30 * time.Second, Interrupted, 143, []int{0}, Interrupted, "interrupted in wave 0: SIGTERM; interrupted: canary"},
-		"cancel in a soak":       {term, 30 * time.Minute, Interrupted, 143, []int{0}, Interrupted, "interrupted after wave 0: SIGTERM"},
-		"cancel by SIGINT":       {&SignalError{Signal: syscall.SIGINT}, 30 * time.Second, Interrupted, 130, []int{0}, Interrupted, "SIGINT"},
-		"cancel without a cause": {context.Canceled, 30 * time.Second, Interrupted, 130, []int{0}, Interrupted, "context canceled"},
+		"stop before":            {nil, 0, Interrupted, 130, nil, Pending, 0, "stopped before the first wave"},
+		"stop in a wave":         {nil, 30 * time.Second, Interrupted, 130, []int{0}, Passed, time.Minute, "stopped after wave 0"},
+		"stop in a soak":         {nil, 30 * time.Minute, Interrupted, 130, []int{0}, Passed, 30 * time.Minute, "stopped after wave 0"},
+		"stop in the last wave":  {nil, 2*time.Hour + 150*time.Second, Passed, 0, []int{0, 1, 2}, Passed, 2*time.Hour + 3*time.Minute, "nothing to do"},
+		"cancel before":          {term, 0, Interrupted, 143, nil, Pending, 0, "interrupted before the first wave: SIGTERM"},
+		"cancel in a wave":       {term, 30 * time.Second, Interrupted, 143, []int{0}, Interrupted, 30 * time.Second, "interrupted in wave 0: SIGTERM; interrupted: canary"},
+		"cancel in a soak":       {term, 30 * time.Minute, Interrupted, 143, []int{0}, Interrupted, 30 * time.Minute, "interrupted after wave 0: SIGTERM"},
+		"cancel by SIGINT":       {&SignalError{Signal: syscall.SIGINT}, 30 * time.Second, Interrupted, 130, []int{0}, Interrupted, 30 * time.Second, "SIGINT"},
+		"cancel without a cause": {context.Canceled, 30 * time.Second, Interrupted, 130, []int{0}, Interrupted, 30 * time.Second, "context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -87,6 +88,9 @@ func TestStop(t *testing.T) {
 				if !strings.Contains(report.Reason, test.words) {
 					t.Errorf("reason %q lacks %q", report.Reason, test.words)
 				}
+				if took := report.Ended.Sub(report.Started); took != test.took {
+					t.Errorf("it took %v, want %v", took, test.took)
+				}
 				if n := max(len(test.waves), 1); report.Waves[n-1].State != test.wave {
 					t.Errorf("wave %d is %s, want %s", n-1, report.Waves[n-1].State, test.wave)
 				}
@@ -116,6 +120,31 @@ func TestCancelledTooLate(t *testing.T) {
 	f.want(report, Interrupted, 143, 0, 1)
 	if report.Waves[1].State != Passed || report.Reason != "interrupted after wave 1: SIGTERM" {
 		t.Errorf("wave 1 is %s, reason %q", report.Waves[1].State, report.Reason)
+	}
+}
+
+// An engine that was cancelled interrupts the run, whether it says so by its error or by its hosts.
+func TestCancelledEngine(t *testing.T) {
+	for name, engine := range map[string]engineFunc{
+		"by its error": func(ctx context.Context, w Wave, _ func(runner.Event)) (runner.Result, error) {
+			return allWell(w), context.Cause(ctx)
+		},
+		"by its hosts": func(_ context.Context, w Wave, _ func(runner.Event)) (runner.Result, error) {
+			return result(w, map[string]runner.Outcome{"canary": runner.NotAttempted}), nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			f := newFixture(t, func(ctx context.Context, w Wave, emit func(runner.Event)) (runner.Result, error) {
+				cancel(&SignalError{Signal: syscall.SIGTERM})
+				return engine(ctx, w, emit)
+			})
+			report, _ := f.do(ctx)
+			f.want(report, Interrupted, 143, 0)
+			if report.Waves[0].State != Interrupted {
+				t.Errorf("wave 0 is %s", report.Waves[0].State)
+			}
+		})
 	}
 }
 

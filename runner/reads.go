@@ -24,3 +24,23 @@ func Reads(dir string, env []string) []string {
 	}
 	return paths
 }
+
+// Sources lists the inventory that Ansible reads in dir when none is named, as
+// far as it is there.
+func Sources(dir string, env []string) []string {
+	s := readSettings(dir, env)
+	list, base := "/etc/ansible/hosts", dir
+	if v, ok := s.says("ANSIBLE_INVENTORY"); ok {
+		list = v
+	} else if v, ok := s.says("defaults.inventory"); ok {
+		list, base = v, filepath.Dir(s.file)
+	}
+	var paths []string
+	for _, p := range strings.Split(list, ",") {
+		p = s.path(base, strings.TrimSpace(p))
+		if _, err := os.Stat(p); err == nil {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}

@@ -171,7 +171,7 @@ func (j *job) trust() error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	paths := append(j.contents(), runner.Reads(j.Project, append(os.Environ(), j.env...))...)
+	paths := append(j.contents(), runner.Reads(j.Project, j.environ())...)
 	if j.File != "" {
 		paths = append(paths, j.File)
 	}
@@ -192,7 +192,11 @@ func (j *job) contents() []string {
 			}
 		}
 	}
-	for _, s := range j.Inventory {
+	sources := j.Inventory
+	if len(sources) == 0 {
+		sources = runner.Sources(j.Project, j.environ())
+	}
+	for _, s := range sources {
 		if strings.Contains(s, ",") { // a list of hosts
 			continue
 		}
@@ -205,6 +209,9 @@ func (j *job) contents() []string {
 	}
 	return paths
 }
+
+// environ is the environment of Ansible.
+func (j *job) environ() []string { return append(os.Environ(), j.env...) }
 
 // policy asks Ansible who the limit names, if there is one.
 func (j *job) policy(ctx context.Context) (orchestrator.Policy, error) {

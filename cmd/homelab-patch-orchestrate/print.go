@@ -65,7 +65,7 @@ type view interface {
 }
 
 // view returns the live view on a terminal, and log lines elsewhere.
-func (p *printer) view(plan *orchestrator.Plan, json bool) view {
+func (p *printer) view(run string, plan *orchestrator.Plan, json bool) view {
 	on := p.out
 	if json {
 		on = p.err
@@ -80,7 +80,7 @@ func (p *printer) view(plan *orchestrator.Plan, json bool) view {
 		}
 		return w, h
 	}
-	p.live = tui.New(on, size, color(on), plan)
+	p.live = tui.New(on, size, color(on), run, plan)
 	return liveView{p.live, p}
 }
 

@@ -76,6 +76,10 @@ func (j *job) run(out *printer) (int, error) {
 		rec.held()
 		return orchestrator.ExitHeld, &orchestrator.HeldError{Reason: reason}
 	}
+	run, err := lock.Begin()
+	if err != nil {
+		return orchestrator.ExitFailed, err
+	}
 	plan, policy, err := j.plan(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -83,16 +87,15 @@ func (j *job) run(out *printer) (int, error) {
 			return orchestrator.ExitCode(orchestrator.Report{}, err), err
 		}
 		code := planCode(err)
+		if code == orchestrator.ExitFailed { // not a refusal: it leaves a report
+			_, err = (&orchestrator.Orchestrator{}).Fail(ctx, run, err)
+		}
 		if kind == orchestrator.Full { // else the flags may be to blame
 			rec.end(orchestrator.Report{}, code)
 		}
 		return code, err
 	}
-	run, err := lock.Begin()
-	if err != nil {
-		return orchestrator.ExitFailed, err
-	}
-	view := out.view(plan, j.json)
+	view := out.view(run.ID, plan, j.json)
 	o := orchestrator.Orchestrator{
 		Engine: local{dir: run.Dir, playbook: runner.Playbook{
 			Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,

@@ -1,7 +1,7 @@
 // Package tui draws a run while it goes on: a section a wave, a line a host.
 //
-//	live := tui.New(os.Stdout, size, color, plan)
-//	o.Progress, o.Observe = live.Event, ...live.Change
+//	live := tui.New(os.Stdout, size, color, run.ID, plan)
+//	o.Progress, o.Observe = live.Event, …live.Change…
 //	live.Close()
 //
 // What has ended is printed once and scrolls away like any output; only the
@@ -29,6 +29,7 @@ type Live struct {
 	w     io.Writer
 	size  func() (width, height int)
 	color bool
+	run   string // id; an earlier one that is being closed is not drawn
 
 	mu    sync.Mutex
 	waves map[int]*wave
@@ -53,9 +54,9 @@ type host struct {
 }
 
 // New begins to draw on w. size is asked before each drawing.
-func New(w io.Writer, size func() (width, height int), color bool, plan *orchestrator.Plan) *Live {
+func New(w io.Writer, size func() (width, height int), color bool, run string, plan *orchestrator.Plan) *Live {
 	l := &Live{
-		w: w, size: size, color: color, waves: map[int]*wave{},
+		w: w, size: size, color: color, run: run, waves: map[int]*wave{},
 		stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	for _, pw := range plan.Waves {
@@ -133,7 +134,7 @@ func (l *Live) Event(e runner.Event) {
 
 // Change follows the states of waves and the outcomes of hosts.
 func (l *Live) Change(c orchestrator.Change) {
-	if c.Wave == nil {
+	if c.Run != l.run || c.Wave == nil {
 		return
 	}
 	l.mu.Lock()

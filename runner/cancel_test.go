@@ -1,0 +1,178 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCancel ends a run at various moments. Nobody of it is left, the error
+// says why, and the hosts come out as far as they got.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	server := newSSHD(t)
+	long := func(task string) string {
+		site := playOf("- name: Quick\n  ansible.builtin.command: \"true\"\n- name: Long\n  " + task +
+			"\n- name: Later\n  ansible.builtin.shell: touch {{ playbook_dir }}/later")
+		return strings.Replace(site, "  tasks:", "  serial: 2\n  tasks:", 1)
+	}
+	for name, c := range map[string]struct{ hosts, site string }{
+		"in a local task":        {localHosts, long("ansible.builtin.command: sleep 60")},
+		"over ssh":               {server.hosts(), long("ansible.builtin.command: sleep 61")},
+		"in a task that is deaf": {localHosts, long("ansible.builtin.shell: trap '' INT TERM HUP; sleep 60; sleep 60")},
+		"with daemons":           {localHosts, long("ansible.builtin.shell: setsid -f sleep 60; nohup sleep 60 & setsid sh -c 'trap \"\" INT TERM; sleep 60' & sleep 60")},
+		"with a job polled":      {localHosts, long("ansible.builtin.command: sleep 60\n  async: 100\n  poll: 1")},
+		"with a job left": {localHosts, playOf("- name: Quick\n  ansible.builtin.command: sleep 60\n  async: 100\n  poll: 0\n" +
+			"- name: Long\n  ansible.builtin.command: sleep 60")},
+		"in a loop of retries": {localHosts, long("ansible.builtin.command: \"false\"\n  retries: 100\n  delay: 1\n  register: r\n  until: r.rc == 0")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := localRun(t, c.site, map[string]string{"hosts": strings.Replace(c.hosts, "[all:vars]", "h3\n[all:vars]", 1)})
+			r.Hosts, r.PrivateKey, r.Grace = []string{"h1", "h2", "h3"}, server.key, 2*time.Second
+			if name == "with a job left" {
+				r.Hosts = r.Hosts[:2]
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cause := errors.New("somebody said stop")
+			var since time.Time
+			r.do(ctx, t, func(e Event) {
+				if e.Kind == KindBegin && e.Host == "h2" && e.Task == "Long" {
+					since = time.Now()
+					cancel(cause)
+				}
+			})
+			if took := time.Since(since); took > 15*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if !errors.Is(r.err, context.Canceled) || !errors.Is(r.err, cause) {
+				t.Errorf("error %v", r.err)
+			}
+			for _, h := range []string{"h1", "h2"} {
+				if got := r.res.Hosts[h]; got.Outcome != Interrupted || got.Task != "Long" {
+					t.Errorf("%s: %+v", h, got)
+				}
+			}
+			if got := r.res.Hosts["h3"].Outcome; got != NotAttempted && name != "with a job left" {
+				t.Errorf("h3: %s", got)
+			}
+			if r.res.Complete {
+				t.Error("complete")
+			}
+			if _, err := os.Stat(filepath.Join(r.Dir, "later")); err == nil {
+				t.Error("a later task ran")
+			}
+			if name == "over ssh" { // what runs on the other side is the host's
+				for _, p := range r.alive() {
+					t.Errorf("alive: %s", p)
+				}
+				return
+			}
+			r.nobodyLeft(t)
+		})
+	}
+}
+
+// TestCancelEarly ends a run before its engine is up.
+func TestCancelEarly(t *testing.T) {
+	t.Parallel()
+	t.Run("before", func(t *testing.T) {
+		r := localRun(t, playOf("- ansible.builtin.ping:"), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if r.do(ctx, t); !errors.Is(r.err, context.Canceled) || len(r.events) > 0 {
+			t.Errorf("error %v, events %v", r.err, r.events)
+		}
+		if got := r.res.Hosts["h1"].Outcome; got != NotAttempted {
+			t.Errorf("h1: %s", got)
+		}
+	})
+	t.Run("in the start", func(t *testing.T) {
+		r := localRun(t, playOf("- ansible.builtin.ping:"), nil)
+		script(`echo up; exec ansible-playbook "$@"`)(r)
+		ctx, cancel := context.WithCancel(t.Context())
+		r.Log = writer(func(p []byte) { cancel() })
+		if r.do(ctx, t); !errors.Is(r.err, context.Canceled) {
+			t.Errorf("error %v", r.err)
+		}
+		if got := r.res.Hosts["h1"].Outcome; got != NotAttempted {
+			t.Errorf("h1: %s", got)
+		}
+		r.nobodyLeft(t)
+	})
+	t.Run("by deadline, deaf", func(t *testing.T) {
+		r := localRun(t, "", nil)
+		script(`trap "" INT TERM; while :; do sleep 1; done`)(r)
+		r.Grace = 200 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if r.do(ctx, t); !errors.Is(r.err, context.DeadlineExceeded) {
+			t.Errorf("error %v", r.err)
+		}
+		if r.res.ExitCode != -1 {
+			t.Errorf("exit code %d", r.res.ExitCode)
+		}
+		r.nobodyLeft(t)
+	})
+}
+
+// writer is a func as an io.Writer.
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
+
+// TestEngineKilled: a killed engine's workers go on, unless somebody ends them.
+func TestEngineKilled(t *testing.T) {
+	t.Parallel()
+	r := localRun(t, playOf("- name: Long\n  ansible.builtin.command: sleep 60"), nil)
+	script(`echo $$ > pid; exec ansible-playbook "$@"`)(r)
+	r.do(t.Context(), t, func(e Event) {
+		if e.Kind == KindBegin && e.Host == "h2" {
+			pid, _ := os.ReadFile(filepath.Join(r.Dir, "pid"))
+			p, ok := readProcess(atoi(string(pid)))
+			if !ok {
+				t.Errorf("no process %q", pid)
+			}
+			p.kill()
+		}
+	})
+	var engine *EngineError
+	if !errors.As(r.err, &engine) || !strings.Contains(r.err.Error(), "was killed") {
+		t.Errorf("error %v", r.err)
+	}
+	if got := r.res.Hosts["h1"].Outcome; got != Interrupted {
+		t.Errorf("h1: %s", got)
+	}
+	r.nobodyLeft(t)
+}
+
+// TestSlowReader: all that the engine wrote is read, however late.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	r := localRun(t, "", nil)
+	script(`echo '{"kind":"start","version":"2.14.1"}' >&3
+for i in $(seq 300); do echo '{"kind":"begin","host":"h1","id":"1"}' >&3; done
+echo '{"kind":"stats","data":{"h1":{"ok":1},"h2":{"ok":1}}}' >&3
+setsid -f sh -c 'echo $$ > daemon; while echo noise; do :; done'; until [ -s daemon ]; do :; done`)(r)
+	first := true
+	r.Log = writer(func([]byte) { time.Sleep(time.Millisecond) })
+	r.do(t.Context(), t, func(Event) {
+		if first { // the engine is long gone by then
+			eventually(t, "the engine has ended", func() bool { return len(r.alive()) == 1 })
+			time.Sleep(2 * drain)
+		}
+		first = false
+	})
+	if r.err != nil || !r.res.Complete || len(r.events) != 302 {
+		t.Errorf("%d events, complete %t, %v", len(r.events), r.res.Complete, r.err)
+	}
+	pid, _ := os.ReadFile(filepath.Join(r.Dir, "daemon"))
+	eventually(t, "a daemon that writes on is told that nobody reads", func() bool {
+		_, ok := readProcess(atoi(string(pid)))
+		return !ok
+	})
+}

@@ -39,7 +39,7 @@ def kernel(packages, release, build, is_newer=newer):
     best = release
     for other in kernels:
         m = RELEASE.match(other)
-        if m and m.group(2) == running.group(2) and is_newer(other, best):
+        if m and other != best and m.group(2) == running.group(2) and is_newer(other, best):
             best = other
     state = 'newer' if best != release else 'current'
     m = BUILD.search(build)

@@ -50,8 +50,8 @@ def start(run_id, policy):
     run(['systemctl', 'reset-failed', UNIT], timeout=60)
     done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + UNIT,
                 '--description=homelab-patch: upgrade of this host', '--property=Type=exec',
-                # a stop tells only the program, which lets dpkg finish; a process out of memory does not end the rest
-                '--property=KillMode=mixed', '--property=TimeoutStopSec=1800', '--property=OOMPolicy=continue',
+                # nothing that happens to the program may cut dpkg: a stop tells it alone, and it lets dpkg finish
+                '--property=KillMode=process', '--property=TimeoutStopSec=1800', '--property=OOMPolicy=continue',
                 '/usr/bin/python3', PROGRAM, 'apply'], timeout=120)
     if done.returncode != 0:
         raise Failure('start', 'the upgrade could not be started: %s' % (done.stderr.strip() or 'no reason given'))
@@ -75,8 +75,7 @@ def upgrade(run_id, policy, wait):
                 return {'state': 'running', 'changed': changed, 'msg': progress(request.get('run'), run_id)}
             time.sleep(0.5)
         elif report.get('run') == run_id:
-            return {'state': 'done', 'changed': changed or bool(report['result']['packages']),
-                    'result': report['result']}
+            return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result']}
         elif request.get('run') == run_id:
             return {'state': 'done', 'changed': True, 'result': lost(run_id)}
         else:
@@ -109,7 +108,7 @@ def lost(run_id):
     result['reboot_required'] = bool(result['reboot_reasons'])
     result['failure'] = Failure(phase, 'the upgrade ended without a result: %s; the next run repairs and goes on'
                                 % words).data()
-    write_json(RESULT, {'run': run_id, 'published': False, 'boot_id': boot_id(),
+    write_json(RESULT, {'run': run_id, 'published': False, 'boot_id': boot_id(), 'changed': True,
                         'pending': homelab_plan.pending(), 'result': result})
     return result
 

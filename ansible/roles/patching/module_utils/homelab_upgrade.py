@@ -29,7 +29,7 @@ class Upgrade:
         self.result = empty_result(request['run'])
         self.before = {}
         self.security = set()
-        self.pending = None
+        self.changed = False
         self.stopping = False
 
     def steps(self):
@@ -164,7 +164,8 @@ class Upgrade:
             raise Failure('services', 'failed since the upgrade began: %s' % ', '.join(sorted(fresh)))
 
     def call(self, argv, status=False, pass_fds=()):
-        """Run argv with its output in apt.log, so that our own death does not break its pipe."""
+        """Run what changes the host, with its output in apt.log: our own death does not break a pipe of it."""
+        self.changed = True
         with open(APT_LOG, 'wb') as log, open(APT_STATUS, 'wb') as lines:
             if status:
                 argv, pass_fds = argv + ['-o', 'APT::Status-Fd=%d' % lines.fileno()], tuple(pass_fds) + (lines.fileno(),)
@@ -198,6 +199,7 @@ class Upgrade:
         if warning:
             self.warn(warning)
         write_json(RESULT, {'run': r['run'], 'published': False, 'boot_id': boot_id(),
+                            'changed': self.changed or bool(r['packages']),
                             'pending': plan.pending(private=False), 'result': r})
 
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -126,7 +127,7 @@ func (v logView) Change(c orchestrator.Change) {
 	case "failed", "halted", "unreachable", "interrupted", "not-attempted":
 		level = slog.LevelWarn
 	}
-	v.log.Log(nil, level, what+" "+c.To, args...)
+	v.log.Log(context.Background(), level, what+" "+c.To, args...)
 }
 
 // summary prints how the run went, for people.

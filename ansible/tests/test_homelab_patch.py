@@ -103,7 +103,7 @@ class Update(unittest.TestCase):
     def test_whose_source_it_is(self):
         for site, release, known, want in (
                 ('http://deb.debian.org/debian', 'bookworm/main', True, True),
-                ('http://mirror.example/d', 'bookworm-security', True, True),
+                ('http://mirror.example/d', 'bookworm-security/main', True, True),
                 ('http://third.example/apt', './', True, False),
                 # never fetched: the address decides
                 ('http://deb.debian.org/debian', 'trixie', False, True),
@@ -141,6 +141,11 @@ class Packages(unittest.TestCase):
         self.assertEqual(apt.broken_package('pmerror:/var/cache/apt/archives/x_1_all.deb:9:overwrite', ''), ('x', 'overwrite'))
         self.assertEqual(apt.broken_package('', 'Errors were encountered while processing:\n lab-broken\nE: x'), ('lab-broken', ''))
         self.assertEqual(apt.broken_package('', 'fine'), ('', ''))
+
+    def test_first_error(self):
+        self.assertEqual(apt.first_error('W: x\nE: no disk\nE: y'), 'no disk')
+        self.assertEqual(apt.first_error('killed\n\n'), 'killed')
+        self.assertEqual(apt.first_error(''), 'no reason given')
 
     def test_pins_come_before_the_pattern_that_would_hide_them(self):
         text = apt.pin_text(['docker-ce'], ['docker-*'], {'docker-ce': '1.0'})
@@ -332,10 +337,11 @@ class Run(unittest.TestCase):
     def start(self, run, policy):
         self.started.append(run)
         self.files[unit.REQUEST] = {'run': run}
+        self.files.pop(unit.RESULT, None)
         return False
 
     def end(self, run):
-        self.files[unit.RESULT] = {'run': run, 'changed': False, 'result': {'run': run}}
+        self.files[unit.RESULT] = {'run': run, 'published': False, 'changed': False, 'result': {'run': run}}
 
     def test_started_once(self):
         self.states = [False, True]
@@ -354,6 +360,13 @@ class Run(unittest.TestCase):
         self.states = [False, True]
         unit.upgrade('new', {}, 0)
         self.assertEqual(self.started, ['new'])
+
+    def test_a_published_result_is_not_given_twice(self):
+        self.end('a')
+        self.files[unit.REQUEST], self.files[unit.RESULT]['published'] = {'run': 'a'}, True
+        self.states = [False, True]
+        self.assertEqual(unit.upgrade('a', {}, 0)['state'], 'running')
+        self.assertEqual(self.started, ['a'])
 
     def test_an_end_without_a_result_is_not_started_again(self):
         self.files[unit.REQUEST] = {'run': 'a'}

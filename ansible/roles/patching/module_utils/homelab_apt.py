@@ -95,10 +95,12 @@ def is_debians(error, origins):
 
 
 def first_error(text):
-    for line in text.splitlines():
+    """The first error line of apt or dpkg; without one, the last line there is."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
         if line.startswith(('E: ', 'dpkg: error')):
             return line.split(': ', 1)[1].strip()
-    return ''
+    return lines[-1] if lines else 'no reason given'
 
 
 def broken_package(status, log):

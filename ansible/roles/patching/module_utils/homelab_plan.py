@@ -39,8 +39,7 @@ def survey(policy, have, private=True):
     command, patterns = COMMANDS[policy['upgrade_type']], policy['exclude']
     free = apt.simulate(command, private=private)
     if free['rc'] != 0:
-        raise Failure('plan', 'apt-get cannot plan the upgrade: %s'
-                      % (apt.first_error(free['stderr']) or 'no reason given'), free['stderr'])
+        raise Failure('plan', 'apt-get cannot plan the upgrade: ' + apt.first_error(free['stderr']), free['stderr'])
     sim, pins = free, ''
     excluded = apt.matching(patterns, list(free['install']) + free['kept'])
     stay = set(apt.matching(patterns, have))

@@ -42,10 +42,14 @@ def install():
 
 
 def start(run_id, policy):
-    """Start the unit for this run. The fixed name makes two at once impossible: systemd refuses the second."""
+    """Start the unit for this run. The fixed name makes two at once impossible: systemd refuses the second.
+
+    The result of before goes: what it had changed is still in before.json, unless it was published.
+    """
     make_state_dir()
     changed = install()
     remove(PROGRESS)
+    remove(RESULT)
     write_json(REQUEST, {'run': run_id, 'policy': policy})
     run(['systemctl', 'reset-failed', UNIT], timeout=60)
     done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + UNIT,
@@ -61,8 +65,9 @@ def start(run_id, policy):
 def upgrade(run_id, policy, wait):
     """Have the host upgraded once for this run, waiting up to wait seconds for its end.
 
-    May be called again and again with the same run, after a lost link as well: it starts the unit once. A unit
-    of another run that is still at work is waited for first. Returns {'state': 'running' or 'done', ...}.
+    May be called again and again with the same run, after a lost link as well: until the result is published
+    (record), it starts the unit once. A unit of another run that is still at work is waited for first.
+    Returns {'state': 'running' or 'done', ...}.
     """
     if not has_systemd():
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
@@ -74,9 +79,9 @@ def upgrade(run_id, policy, wait):
             if time.monotonic() >= deadline:
                 return {'state': 'running', 'changed': changed, 'msg': progress(request.get('run'), run_id)}
             time.sleep(0.5)
-        elif report.get('run') == run_id:
+        elif report.get('run') == run_id and not report['published']:
             return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result']}
-        elif request.get('run') == run_id:
+        elif request.get('run') == run_id and not report:
             return {'state': 'done', 'changed': True, 'result': lost(run_id)}
         else:
             changed = start(run_id, policy)

@@ -106,8 +106,7 @@ class Upgrade:
                     '-o', 'Acquire::https::Timeout=30'], timeout=900)
         errors = apt.parse_update(done.stdout)
         if done.returncode != 0 and not errors:
-            raise Failure('lists', 'apt-get update failed: %s' % (apt.first_error(done.stderr) or 'no reason given'),
-                          tail(done.stderr))
+            raise Failure('lists', 'apt-get update failed: ' + apt.first_error(done.stderr), tail(done.stderr))
         origins = apt.source_origins() if errors else {}
         for e in errors:
             said = 'the source %s %s cannot be refreshed: %s' % (e['site'], e['release'], e['reason'])
@@ -183,7 +182,7 @@ class Upgrade:
         elif code < 0:
             reason = 'apt-get was ended by signal %d' % -code
         else:
-            reason = 'apt-get failed: %s' % (apt.first_error(log) or 'exit code %d' % code)
+            reason = 'apt-get failed: ' + apt.first_error(log)
         raise Failure('upgrade', reason, tail(log))
 
     def finish(self):

@@ -15,7 +15,8 @@ import (
 
 // session is all processes of one run: those in the session that the engine
 // leads, those that left it and carry the run's mark in their environment
-// (ssh masters, daemonized jobs), and the children of either.
+// (daemonized jobs), ssh masters with a socket in its control folder, and the
+// children of each.
 type session struct {
 	id      int    // the engine's process id
 	mark    string // value of markVar
@@ -109,7 +110,9 @@ func (s session) members() []process {
 		if !ok {
 			continue
 		}
-		if p.sid == s.id || s.marked(pid) {
+		// ssh overwrites its environment with its title: a master is told by its path.
+		ours := s.control != "" && filepath.Dir(p.master()) == s.control
+		if p.sid == s.id || ours || s.marked(pid) {
 			member[pid] = true
 			in = append(in, p)
 		} else {

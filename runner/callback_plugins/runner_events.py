@@ -68,20 +68,19 @@ def reason(data):
 
 def others(mark, control):
     """The other processes of this run, by the mark in their environment: workers
-    of 2.19 and daemons have sessions of their own. Of ssh masters only those on
-    the run's own control path."""
+    of 2.19 and daemons have sessions of their own. ssh masters overwrite theirs
+    with their title: of them, those on the run's own control path."""
     entry = os.fsencode('RUNNER_MARK=%s' % mark)
     for pid in map(int, filter(str.isdigit, os.listdir('/proc') if mark else ())):
         try:
-            with open('/proc/%d/environ' % pid, 'rb') as f:
-                if pid == os.getpid() or entry not in f.read().split(b'\0'):
-                    continue
             with open('/proc/%d/cmdline' % pid, 'rb') as f:
                 name = f.read().split(b'\0')[0].rstrip()
+            with open('/proc/%d/environ' % pid, 'rb') as f:
+                marked = pid != os.getpid() and entry in f.read().split(b'\0')
         except OSError:
             continue
         master = name.startswith(b'ssh: ') and name.endswith(b' [mux]')
-        if not master or control and name.startswith(b'ssh: ' + os.fsencode(control) + b'/'):
+        if master and control and name.startswith(b'ssh: ' + os.fsencode(control) + b'/') or marked and not master:
             yield pid, master
 
 

@@ -60,7 +60,9 @@ def act(module):
     if p['action'] == 'settle':
         return {'result': settle(p['run'], p['wait'])}
     warning = record(p['run'], p['policy'], p['success'])
-    return {'warnings': [warning] if warning else []}
+    if warning:
+        module.warn(warning)
+    return {}
 
 
 def main():

@@ -151,7 +151,7 @@ class Upgrade:
             for name in found['services']:
                 if reboot.NEVER_RESTART.match(name):
                     left.append(name)
-                elif run(['systemctl', 'restart', name], timeout=120).returncode == 0:
+                elif run(restart_command(name), timeout=120).returncode == 0:
                     self.result['services_restarted'].append(name)
                 else:
                     self.warn('%s could not be restarted after the upgrade' % name)
@@ -200,6 +200,11 @@ class Upgrade:
         write_json(RESULT, {'run': r['run'], 'published': False, 'boot_id': boot_id(),
                             'changed': self.changed or bool(r['packages']),
                             'pending': plan.pending(private=False), 'result': r})
+
+
+def restart_command(name):
+    """needrestart calls systemd itself systemd-manager: it is not restarted, it executes itself anew."""
+    return ['systemctl', 'daemon-reexec'] if name == 'systemd-manager' else ['systemctl', 'restart', name]
 
 
 def dist_files():

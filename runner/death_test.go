@@ -175,9 +175,5 @@ func TestInherit(t *testing.T) {
 	if fds, _ := os.ReadFile(filepath.Join(r.Dir, "fds.h1")); len(fds) == 0 || strings.Contains(string(fds), path) {
 		t.Errorf("a task's program has it:\n%s", fds)
 	}
-	for _, p := range r.alive() {
-		var pid int
-		fmt.Sscan(p, &pid)
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
+	endAll(r.id)
 }

@@ -159,11 +159,20 @@ func (r *run) nobodyLeft(t testing.TB) {
 	}
 }
 
+// endAll kills the processes that have TEST_RUN=id.
+func endAll(id string) {
+	for _, p := range processesOf(id) {
+		var pid int
+		fmt.Sscan(p, &pid)
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
 // folder returns the run's folder while it runs, as its command line names it.
 func (r *run) folder() string {
 	for _, p := range r.alive() {
-		if _, rest, ok := strings.Cut(p, `"@`); ok {
-			if path, _, ok := strings.Cut(rest, `/limit"`); ok {
+		if _, rest, ok := strings.Cut(p, `=@`); ok {
+			if path, _, ok := strings.Cut(rest, "/vars.json"); ok {
 				return path
 			}
 		}
@@ -234,7 +243,7 @@ func newSSHD(t testing.TB) *sshd {
 	conf := filepath.Join(dir, "sshd_config")
 	text := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nListenAddress 127.0.0.2\nHostKey %s/host\nAuthorizedKeysFile %s/client.pub\n"+
 		"StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication yes\nMaxStartups 100\n"+
-		"Subsystem sftp internal-sftp\n", s.port, dir, dir)
+		"Subsystem sftp internal-sftp\nSetEnv TEST_RUN=sshd%s\n", s.port, dir, dir, s.port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -247,6 +256,7 @@ func newSSHD(t testing.TB) *sshd {
 	}
 	t.Cleanup(func() {
 		cmd.Process.Kill()
+		endAll("sshd" + s.port) // what still runs on its side holds its stderr
 		cmd.Wait()
 		if t.Failed() {
 			t.Logf("sshd: %s", log.String())

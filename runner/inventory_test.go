@@ -1,0 +1,91 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestInventory(t *testing.T) {
+	t.Parallel()
+	need(t, "ansible-inventory", "ansible-vault")
+	dir := project(t, map[string]string{
+		"a":                       "[web]\nh1 n=1\n",
+		"b.yml":                   "db:\n  hosts:\n    h2:\n",
+		"broken.yml":              "all: [\n",
+		"both/1":                  "[web]\nh1\n",
+		"both/2":                  "[web]\nh3\n",
+		"sealed/hosts":            "[web]\nh1\n",
+		"sealed/group_vars/web":   "secret: S3CRET\n",
+		"sealed/pass/password.sh": "#!/bin/sh\necho pass\n",
+	})
+	if out, err := exec.Command("ansible-vault", "encrypt", "--vault-password-file", filepath.Join(dir, "sealed/pass/password.sh"),
+		filepath.Join(dir, "sealed/group_vars/web")).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, c := range map[string]struct {
+		sources []string
+		want    string // in the answer, without white space
+		fail    string // in the error
+	}{
+		"one":           {sources: []string{"a"}, want: `"web":{"hosts":["h1"]}`},
+		"absolute":      {sources: []string{filepath.Join(dir, "a")}, want: `"h1":{"n":1}`},
+		"two":           {sources: []string{"a", "b.yml"}, want: `"db":{"hosts":["h2"]}`},
+		"a folder":      {sources: []string{"both"}, want: `"hosts":["h1","h3"]`},
+		"a list":        {sources: []string{"x,y,"}, want: `"hosts":["x","y"]`},
+		"a missing one": {sources: []string{"a", "gone"}, fail: "gone"},
+		"a broken one":  {sources: []string{"a", "broken.yml"}, fail: "broken.yml"},
+		"a sealed one":  {sources: []string{"sealed/hosts"}, fail: "vault"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := Inventory(t.Context(), dir, c.sources...)
+			if c.fail != "" {
+				var engine *EngineError
+				if !errors.As(err, &engine) || !strings.Contains(err.Error(), c.fail) || strings.Contains(err.Error(), "S3CRET") {
+					t.Errorf("error %v, want %q", err, c.fail)
+				}
+				return
+			}
+			if squeezed := strings.Join(strings.Fields(string(out)), ""); err != nil || !strings.Contains(squeezed, c.want) || !json.Valid(out) {
+				t.Errorf("%s\n%v", out, err)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Inventory(ctx, dir, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Inventory(t.Context(), filepath.Join(dir, "gone")); err == nil || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	need(t, "ansible")
+	dir := project(t, map[string]string{"a": "[web]\nh1\nh2\n[db]\nh3\n"})
+	for pattern, want := range map[string][]string{
+		"web": {"h1", "h2"}, "all:!web": {"h3"}, "h?:&db": {"h3"}, "nobody": nil, "web:&db": nil,
+	} {
+		t.Run(pattern, func(t *testing.T) {
+			t.Parallel()
+			got, err := Match(t.Context(), dir, pattern, "a")
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v %v, want %v", got, err, want)
+			}
+		})
+	}
+	if got, err := Match(t.Context(), dir, " ", "a"); err == nil {
+		t.Errorf("an empty pattern names %v", got)
+	}
+	if got, err := Match(t.Context(), dir, "web", "gone"); err == nil {
+		t.Errorf("a missing inventory has %v", got)
+	}
+}

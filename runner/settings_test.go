@@ -1,0 +1,206 @@
+package runner
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// configScript asks Ansible's own code what each case of the table means: the
+// file it finds, what that file says, and what it says with the environment
+// that is added for a run.
+const configScript = `
+import json, os, sys
+from ansible.config.manager import ConfigManager, find_ini_config_file
+answers = []
+base = dict(os.environ)
+for case in json.load(sys.stdin):
+    os.environ.clear(); os.environ.update(base)
+    os.chdir(case['dir'])
+    os.environ.update(case['env'])
+    path = find_ini_config_file(set())
+    a = {'file': path or ''}
+    try:
+        c = ConfigManager(path)
+        a['callbacks'], origin = c.get_config_value_and_origin('DEFAULT_CALLBACK_PLUGIN_PATH')
+        if origin == 'default':  # a template, which this class leaves as it is
+            a['callbacks'] = [c.get_config_value('ANSIBLE_HOME') + '/plugins/callback', '/usr/share/ansible/plugins/callback']
+        a['key'] = c.get_config_value('DEFAULT_PRIVATE_KEY_FILE') or ''
+        a['pipelining'] = c.get_config_value('ANSIBLE_PIPELINING')
+        os.environ['ANSIBLE_CALLBACK_PLUGINS'] = case['ours']
+        a['again'] = c.get_config_value('DEFAULT_CALLBACK_PLUGIN_PATH')
+    except Exception as e:
+        a['refused'] = str(e)
+    answers.append(a)
+print(json.dumps(answers))
+`
+
+// TestSettings compares the reader of ansible.cfg with Ansible's own.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	need(t, "ansible-playbook", "/usr/bin/python3")
+	if err := exec.Command("/usr/bin/python3", "-c", "import ansible").Run(); err != nil {
+		t.Skip("ansible-core is not a package of /usr/bin/python3")
+	}
+	home := t.TempDir()
+	if err := os.WriteFile(filepath.Join(home, ".ansible.cfg"), []byte("[defaults]\nprivate_key_file = ~/home\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type question struct {
+		Dir  string            `json:"dir"`
+		Env  map[string]string `json:"env"`
+		Ours string            `json:"ours"`
+	}
+	cases := []struct {
+		name, cfg string
+		env       map[string]string
+		mode      os.FileMode
+	}{
+		{name: "nothing", cfg: ""},
+		{name: "empty sections", cfg: "[defaults]\n[ssh_connection]\n"},
+		{name: "plain", cfg: "[defaults]\ncallback_plugins = mine\nprivate_key_file = keys/id\npipelining = False\n"},
+		{name: "several paths", cfg: "[defaults]\ncallback_plugins: /a:b:~/c:$HOME/d\n"},
+		{name: "continued", cfg: "[defaults]\ncallbacks_enabled = a,\n   callback_plugins = no\n  # a comment\n\n\tprivate_key_file = no\ncallback_plugins = yes\n"},
+		{name: "comments", cfg: "# x\n; y\n[defaults] ; z\ncallback_plugins = a ; b\nprivate_key_file = /k;no\t; c\n#pipelining = True\n"},
+		{name: "percent", cfg: "[defaults]\nprivate_key_file = /a%(b)s/%d\n"},
+		{name: "case", cfg: "[defaults]\nPrivate_Key_File = /K\n[Defaults]\ncallback_plugins = no\n"},
+		{name: "carriage returns", cfg: "[defaults]\r\ncallback_plugins = a\r\nprivate_key_file = /k\r\n"},
+		{name: "indented", cfg: "  [defaults]\n  callback_plugins = a\n  private_key_file = /k\n"},
+		{name: "pipelining elsewhere", cfg: "[connection]\npipelining = yes\n"},
+		{name: "home", cfg: "[defaults]\nhome = /h\n"},
+		{name: "home in env", cfg: "[defaults]\nhome = /h\n", env: map[string]string{"ANSIBLE_HOME": "/e"}},
+		{name: "cwd", cfg: "[defaults]\ncallback_plugins = {{CWD}}/a\n"},
+		{name: "path in env", cfg: "[defaults]\ncallback_plugins = a\n", env: map[string]string{"ANSIBLE_CALLBACK_PLUGINS": "b:/c"}},
+		{name: "file elsewhere", cfg: "[defaults]\n", env: map[string]string{"ANSIBLE_CONFIG": "other.cfg"}},
+		{name: "folder elsewhere", cfg: "[defaults]\n", env: map[string]string{"ANSIBLE_CONFIG": "$SUB/folder", "SUB": "."}},
+		{name: "gone elsewhere", cfg: "[defaults]\nprivate_key_file = /k\n", env: map[string]string{"ANSIBLE_CONFIG": "/gone"}},
+		{name: "open to all", cfg: "[defaults]\nprivate_key_file = /k\n", mode: 0o777},
+		{name: "mark of bytes", cfg: "\ufeff[defaults]\nprivate_key_file = /k\n"},
+		{name: "no section", cfg: "private_key_file = /k\n"},
+		{name: "no value", cfg: "[defaults]\nprivate_key_file\n"},
+	}
+	var ask []question
+	var read []settings
+	for _, c := range cases {
+		dir := project(t, map[string]string{
+			"ansible.cfg": c.cfg, "other.cfg": "[defaults]\ncallback_plugins = other\n",
+			"folder/ansible.cfg": "[defaults]\ncallback_plugins = folder\n",
+		})
+		if c.mode != 0 {
+			if err := os.Chmod(dir, c.mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		env := []string{"HOME=" + home}
+		set := map[string]string{"HOME": home}
+		for k, v := range c.env {
+			env, set[k] = append(env, k+"="+v), v
+		}
+		s := readSettings(dir, env)
+		read = append(read, s)
+		ask = append(ask, question{dir, set, s.callbackPath()})
+	}
+	text, err := json.Marshal(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/usr/bin/python3", "-c", configScript)
+	cmd.Stdin = strings.NewReader(string(text))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []struct {
+		File, Key, Refused string
+		Callbacks, Again   []string
+		Pipelining         bool
+	}
+	if err := json.Unmarshal(out, &answers); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	refused := 0
+	for i, c := range cases {
+		a, s := answers[i], read[i]
+		if a.File != s.file {
+			t.Errorf("%s: file %q, Ansible finds %q", c.name, s.file, a.File)
+		}
+		if a.Refused != "" { // then it runs nothing, whatever is read here
+			refused++
+			continue
+		}
+		if got, want := strings.Join(a.Again, " "), strings.Join(a.Callbacks, " "); got != want {
+			t.Errorf("%s: callback path %q, Ansible's is %q", c.name, got, want)
+		}
+		if _, said := s.says("defaults.private_key_file"); said != (a.Key != "") {
+			t.Errorf("%s: key said %t, Ansible has %q", c.name, said, a.Key)
+		}
+		if v, said := s.says("defaults.pipelining", "connection.pipelining"); a.Pipelining && (!said || v != "yes") {
+			t.Errorf("%s: pipelining %q", c.name, v)
+		}
+	}
+	if refused != 3 {
+		t.Errorf("Ansible refuses %d of the files, not 3", refused)
+	}
+}
+
+// recorder is an operator's own callback.
+const recorder = `
+import os
+from ansible.plugins.callback import CallbackBase
+DOCUMENTATION = 'name: recorder\ntype: notification\nshort_description: x\ndescription: x\n'
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = 'notification'
+    CALLBACK_NAME = 'recorder'
+    CALLBACK_NEEDS_ENABLED = NEEDS
+    def v2_runner_on_ok(self, result):
+        open(os.environ['RECORD'], 'a').write('seen ')
+`
+
+// TestOperatorCallback: wherever an operator keeps a callback, it goes on to
+// run beside ours.
+func TestOperatorCallback(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ at, needs, cfg, env string }{
+		"named in ansible.cfg": {at: "mine", cfg: "[defaults]\ncallback_plugins = mine\nstdout_callback = minimal\n"},
+		"beside the playbook":  {at: "callback_plugins", cfg: "[defaults]\nstdout_callback = oneline\n"},
+		"in the environment":   {at: "env", env: "ANSIBLE_CALLBACK_PLUGINS=env"},
+		"at home":              {at: ".ansible/plugins/callback", env: "HOME=."},
+		"to be enabled":        {at: "mine", needs: "True", cfg: "[defaults]\ncallback_plugins = ./mine\ncallbacks_enabled = recorder\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			needs := c.needs
+			if needs == "" {
+				needs = "False"
+			}
+			files := map[string]string{c.at + "/recorder.py": strings.Replace(recorder, "NEEDS", needs, 1)}
+			if c.cfg != "" {
+				files["ansible.cfg"] = c.cfg
+			}
+			r := localRun(t, playOf("- name: Speak\n  ansible.builtin.debug: {msg: hello}"), files)
+			record := filepath.Join(r.Dir, "record")
+			r.Env = append(r.Env, "RECORD="+record)
+			switch c.env {
+			case "":
+			case "HOME=.":
+				r.Env = append(r.Env, "HOME="+r.Dir)
+			default:
+				r.Env = append(r.Env, c.env)
+			}
+			r.do(t.Context(), t)
+			if seen, _ := os.ReadFile(record); string(seen) != "seen seen " {
+				t.Errorf("their callback recorded %q", seen)
+			}
+			if _, ok := r.find(KindResult, "h2", "Speak"); !ok || r.err != nil {
+				t.Errorf("ours saw nothing: %v", r.err)
+			}
+			if strings.Contains(c.cfg, "stdout_callback") && strings.Contains(r.log.String(), "PLAY RECAP") {
+				t.Error("their stdout callback was not used")
+			}
+		})
+	}
+}

@@ -122,6 +122,10 @@ func (l *Live) Event(e runner.Event) {
 		switch e.Kind {
 		case runner.KindBegin:
 			h.task, h.since = e.Task, e.Time
+		case runner.KindRetry: // how far it is, in its own words
+			if h.task = e.Task; e.Msg != "" {
+				h.task += ": " + e.Msg
+			}
 		case runner.KindResult:
 			if !e.Ignored && (e.Status == runner.StatusFailed || e.Status == runner.StatusUnreachable) {
 				h.task = string(e.Status) + " in " + e.Task
@@ -222,7 +226,8 @@ func (l *Live) lines(room int) []string {
 				line += "  " + note
 			}
 		case h.task != "":
-			line += fmt.Sprintf("%-*s  %s", min(40, left-8), cut(oneLine(h.task), min(40, left-8)), Elapsed(time.Since(h.since)))
+			column := min(60, left-8)
+			line += fmt.Sprintf("%-*s  %s", column, cut(oneLine(h.task), column), Elapsed(time.Since(h.since)))
 		default:
 			line += "waiting"
 		}

@@ -81,8 +81,9 @@ func TestLiveLeavesEachWaveOnce(t *testing.T) {
 	l := New(s, size(80, 24), false, "r", plan(2, 1))
 	state(l, 0, orchestrator.Running)
 	l.Event(runner.Event{Kind: runner.KindBegin, Host: "w0h000", Task: "Watch the upgrade", Time: time.Now()})
+	l.Event(runner.Event{Kind: runner.KindRetry, Host: "w0h000", Task: "Watch the upgrade", Msg: "3 of 5 packages", Time: time.Now()})
 	l.Print("a warning")
-	if got := s.String(); !strings.Contains(got, "a warning\nwave 0  running") || !strings.Contains(got, "Watch the upgrade") {
+	if got := s.String(); !strings.Contains(got, "a warning\nwave 0  running") || !strings.Contains(got, "Watch the upgrade: 3 of 5 packages") {
 		t.Errorf("while wave 0 runs:\n%s", got)
 	}
 	outcome(l, 0, "w0h000", orchestrator.Patched, "")

@@ -1,0 +1,66 @@
+// Package runner runs ansible-playbook for Go programs: it starts the real
+// engine, hands over what happens while it happens, and says how each host
+// came out.
+//
+// Start with [Playbook] and its Run:
+//
+//	p := runner.Playbook{
+//		Dir: "/srv/ansible", Playbook: "site.yml",
+//		Inventory: []string{"hosts.yml"}, Hosts: []string{"web1", "web2"},
+//	}
+//	result, err := p.Run(ctx, func(e runner.Event) { fmt.Println(e.Kind, e.Host, e.Task) })
+//
+// [Inventory] and [Match] ask Ansible for its hosts. [Decode] reads events that
+// were stored by way of Playbook.Events.
+//
+// # What it guarantees
+//
+//   - The result comes from events, not from the exit code, which is 4 for an
+//     unreachable host and for a playbook that does not parse. A host that was
+//     expected and never seen is [NotAttempted]. An engine that could not do its
+//     work is an [*EngineError], and never an unreachable host.
+//   - When ctx ends, the engine gets SIGINT, then Grace, then SIGKILL, and with
+//     it all it started: workers, local tasks, daemons and jobs they left. No
+//     process and no file of the run remains. The error holds ctx.Err and the
+//     cause. Hosts in the middle of a task are [Interrupted].
+//   - When this process dies, however it dies, the engine ends within seconds
+//     and begins no further task.
+//   - Events may have any length and hold anything. No output stops a run.
+//   - Hosts, variables and secrets are on no command line. Variables and hosts
+//     go by files of mode 0600 under /run ($XDG_RUNTIME_DIR for others than
+//     root), removed as soon as Ansible has read them. Errors and logs hold
+//     nothing of Env.
+//   - Nothing can ask a person: there is no terminal, standard input is empty,
+//     and ssh does not call an askpass program.
+//
+// # What it does not do
+//
+//   - What runs on a remote host goes on running when its connection ends. A
+//     host that is Interrupted has to be looked at.
+//   - A process that leaves the session and clears its environment and outlives
+//     its parent cannot be told from a stranger, and lives on. So do, after a
+//     run that was not cut short, daemons that a local task left on purpose.
+//   - A host that Ansible stopped because others failed (any_errors_fatal,
+//     max_fail_percentage) comes out as far as it got: Ansible does not tell.
+//     A host whose first task is meta: end_host is NotAttempted.
+//   - A host's name must not be an Ansible pattern.
+//   - It needs Linux with /proc, and ansible-core 2.14 to 2.19.
+//
+// # What of the operator's configuration it respects
+//
+// All of it. ansible.cfg is found as Ansible finds it. Their stdout callback
+// writes to Playbook.Log; their other callbacks run beside the one of this
+// package, wherever they are kept. Only where neither the environment nor
+// ansible.cfg says otherwise, pipelining is on, retry files are off, ssh has
+// keepalives (a dead link is noticed in some 10 seconds), PrivateKey is used,
+// and ssh masters live in a folder of the run and end with it. Masters on a
+// control path of the operator's are left alone.
+//
+// # The environment it owns
+//
+// Set for every command, whatever the operator says: PYTHONUNBUFFERED,
+// PYTHONDONTWRITEBYTECODE, ANSIBLE_FORCE_COLOR, ANSIBLE_NOCOLOR,
+// ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED (an inventory that cannot be read
+// must not become a smaller one), and names that begin with RUNNER_.
+// ANSIBLE_CALLBACK_PLUGINS holds the operator's path after this package's.
+package runner

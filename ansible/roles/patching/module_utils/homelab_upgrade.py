@@ -29,6 +29,7 @@ class Upgrade:
         self.result = empty_result(request['run'])
         self.before = {}
         self.security = set()
+        self.known_files = set()
         self.changed = False
         self.stopping = False
 
@@ -146,16 +147,15 @@ class Upgrade:
     def restart_services(self):
         """One pass over services that run old code. What must not be restarted asks for a reboot instead."""
         found = reboot.needrestart()
-        left = []
-        if apt.changes(self.before, apt.installed(), ()):
-            for name in found['services']:
-                if reboot.NEVER_RESTART.match(name):
-                    left.append(name)
-                elif run(restart_command(name), timeout=120).returncode == 0:
-                    self.result['services_restarted'].append(name)
-                else:
-                    self.warn('%s could not be restarted after the upgrade' % name)
-            found['services'] = left
+        services = [n for n in found['services'] if not reboot.NEVER_RESTART.match(n)]
+        if services and not apt.changes(self.before, apt.installed(), ()):
+            self.warn('nothing was upgraded, so nothing is restarted, but old code runs in ' + ', '.join(services))
+            services = []
+        for name in services:
+            if run(restart_command(name), timeout=120).returncode == 0:
+                self.result['services_restarted'].append(name)
+            else:
+                self.warn('%s could not be restarted after the upgrade' % name)
         self.result['kernel'], self.result['reboot_reasons'] = reboot.state(found)
         self.result['failed_units']['after'] = failed_units()
         fresh = set(self.result['failed_units']['after']) - set(self.result['failed_units']['before'])

@@ -91,7 +91,7 @@ def is_debians(error, origins):
     for (known, release), origin in origins.items():
         if known == site and (error['release'] == release or error['release'].startswith(release + '/')):
             return origin.startswith('Debian') or 'security' in origin.lower()
-    return bool(re.search(r'//[^/]*\bdebian\.org(/|$)|debian-security|/debian$', site))
+    return bool(re.search(r'/debian(-security)?$', site))
 
 
 def first_error(text):

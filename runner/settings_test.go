@@ -177,7 +177,7 @@ func TestOperatorCallback(t *testing.T) {
 			if needs == "" {
 				needs = "False"
 			}
-			files := map[string]string{c.at + "/recorder.py": strings.Replace(recorder, "NEEDS", needs, 1)}
+			files := map[string]string{c.at + "/recorder.py": strings.Replace(recorder, "= NEEDS", "= "+needs, 1)}
 			if c.cfg != "" {
 				files["ansible.cfg"] = c.cfg
 			}

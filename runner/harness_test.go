@@ -243,7 +243,8 @@ func newSSHD(t testing.TB) *sshd {
 	conf := filepath.Join(dir, "sshd_config")
 	text := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nListenAddress 127.0.0.2\nHostKey %s/host\nAuthorizedKeysFile %s/client.pub\n"+
 		"StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication yes\nMaxStartups 100\n"+
-		"Subsystem sftp internal-sftp\nSetEnv TEST_RUN=sshd%s\n", s.port, dir, dir, s.port)
+		"Subsystem sftp internal-sftp\nSetEnv TEST_RUN=sshd%s HOME=%s\n", // no profile of a person's
+		s.port, dir, dir, s.port, dir)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

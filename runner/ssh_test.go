@@ -98,12 +98,12 @@ func TestOperatorMasters(t *testing.T) {
 func TestHostDeadline(t *testing.T) {
 	t.Parallel()
 	server := newSSHD(t)
-	r := localRun(t, strings.Replace(playOf(`
+	r := localRun(t, playOf(`
 - name: Hang
   ansible.builtin.shell: "{{ 'sleep 300' if inventory_hostname == 'h1' else 'true' }}"
   changed_when: false
 - name: After
-  ansible.builtin.ping:`), "  tasks:", "  strategy: free\n  tasks:", 1), map[string]string{"hosts": server.hosts()})
+  ansible.builtin.ping:`), map[string]string{"hosts": server.hosts()})
 	r.PrivateKey, r.HostDeadline = server.key, 10*time.Second
 	r.Addresses = map[string]string{"h1": "127.0.0.1", "h2": "127.0.0.2"}
 	begun := time.Now()

@@ -85,10 +85,8 @@ func (j *job) resolve() error {
 			}
 			j.Inventory = append(j.Inventory, s)
 		}
-	}
-	for _, s := range j.Inventory {
-		if !strings.Contains(s, ",") && !exists(s) {
-			return fmt.Errorf("inventory %s does not exist", s)
+		if err := j.inventories(); err != nil {
+			return err
 		}
 	}
 	if set("forks") {
@@ -140,6 +138,17 @@ func (j *job) project() error {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// inventories looks for the sources that were named. One that the settings name and that is gone is found with the
+// plan: a run that nobody watches must say so in its metrics.
+func (j *job) inventories() error {
+	for _, s := range j.Inventory {
+		if !strings.Contains(s, ",") && !exists(s) {
+			return fmt.Errorf("inventory %s does not exist", s)
+		}
+	}
+	return nil
 }
 
 // unpack makes the carried content a project.
@@ -235,6 +244,9 @@ func (j *job) policy(ctx context.Context) (orchestrator.Policy, error) {
 // plan says who is patched when. Nothing was touched when it fails.
 func (j *job) plan(ctx context.Context) (*orchestrator.Plan, orchestrator.Policy, error) {
 	var none orchestrator.Policy
+	if err := j.inventories(); err != nil {
+		return nil, none, err
+	}
 	if err := j.unpack(); err != nil {
 		return nil, none, err
 	}

@@ -90,8 +90,12 @@ func TestStarterKilled(t *testing.T) {
 			r := localRun(t, c.site, map[string]string{"hosts": c.hosts})
 			r.PrivateKey = server.key
 			cmd := startIn(t, r, c.prefix, c.until)
+			masters := filepath.Join(r.folder(), "cp") // ssh wipes their environment
+			if name == "over ssh" && len(mastersIn(masters)) == 0 {
+				t.Error("no ssh master: nothing is tested")
+			}
 			cmd.Process.Kill()
-			eventually(t, "nobody is left", func() bool { return len(r.alive()) == 0 })
+			eventually(t, "nobody is left", func() bool { return len(r.alive())+len(mastersIn(masters)) == 0 })
 			if found, _ := filepath.Glob(r.Dir + "/later*"); len(found) > 0 {
 				t.Errorf("a later task ran: %v", found)
 			}

@@ -373,6 +373,16 @@ class Run(unittest.TestCase):
         self.assertEqual(unit.upgrade('a', {}, 0)['result'], {'lost': 'a'})
         self.assertEqual(self.started, [])
 
+    def test_a_watch_that_was_left_behind_ends_when_a_later_run_takes_over(self):
+        def sleep(_seconds):
+            self.files[unit.REQUEST] = {'run': 'b'}     # the unit of b ends before the next look
+            self.end('b')
+        self.files[unit.REQUEST] = {'run': 'a'}
+        self.states = [True, False]
+        with mock.patch.object(unit.time, 'sleep', sleep), self.assertRaisesRegex(unit.Failure, 'run b has taken over'):
+            unit.upgrade('a', {}, 60)
+        self.assertEqual(self.started, [])
+
 
 if __name__ == '__main__':
     unittest.main()

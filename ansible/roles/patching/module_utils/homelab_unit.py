@@ -71,10 +71,14 @@ def upgrade(run_id, policy, wait):
     """
     if not has_systemd():
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
-    deadline, changed = time.monotonic() + wait, False
+    deadline, changed, ours = time.monotonic() + wait, False, False
     while True:
         active = unit_active()          # asked before the result is read: a unit writes it, then ends
         request, report = read_json(REQUEST) or {}, read_json(RESULT) or {}
+        if ours and request.get('run') != run_id:
+            # whoever started us is gone, and a later run is at work: starting ours again would take its result away
+            raise Failure('start', 'run %s has taken over on this host' % request.get('run'))
+        ours = ours or request.get('run') == run_id
         if active:
             if time.monotonic() >= deadline:
                 return {'state': 'running', 'changed': changed, 'msg': progress(request.get('run'), run_id)}

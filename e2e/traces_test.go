@@ -132,23 +132,18 @@ func span(t *testing.T, lab *e2e.Lab, host string) (first, last time.Time) {
 	return log[0].Time, log[len(log)-1].Time
 }
 
-// untouched remembers the packages and the configuration of hosts, and returns a function that compares.
+// untouched remembers packages, configuration and dpkg.log of hosts, and returns a function that compares.
 func untouched(lab *e2e.Lab, names ...string) func(t *testing.T) {
-	type state struct {
-		hash string
-		log  int
-	}
-	look := func(lab *e2e.Lab, host string) state { return state{lab.Hash(host), len(lab.DpkgLog(host))} }
-	before := map[string]state{}
+	look := func(lab *e2e.Lab, host string) []string { return lab.Files(host, "/var/lib/dpkg", "/etc", "/var/log/dpkg.log") }
+	before := map[string][]string{}
 	for _, name := range names {
 		before[name] = look(lab, name)
 	}
 	return func(t *testing.T) {
 		t.Helper()
 		for _, name := range names {
-			if now := look(lab.For(t), name); now != before[name] {
-				t.Errorf("%s was touched: %s", name, fmt.Sprintf("hash %.12s, %d lines of dpkg.log; before %.12s, %d",
-					now.hash, now.log, before[name].hash, before[name].log))
+			if now := look(lab.For(t), name); !slices.Equal(now, before[name]) {
+				t.Errorf("%s was touched: %q", name, difference(before[name], now))
 			}
 		}
 	}

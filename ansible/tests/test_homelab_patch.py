@@ -33,16 +33,6 @@ Inst own [1] (2 [all])
 Conf lab-app (2.0-1 Debian:12/oldstable [all])
 """
 
-UPDATE = """\
-Hit:1 http://first.example/debian bookworm InRelease
-Err:2 http://first.example/debian bookworm/main amd64 Packages
-  Hash Sum mismatch
-Ign:3 http://third.example/apt ./ InRelease
-Err:4 http://third.example/apt ./ Release
-  404  Not Found [IP: 192.0.2.1 80]
-Err:5 http://third.example/other stable InRelease
-"""
-
 NEEDRESTART = """\
 NEEDRESTART-VER: 3.6
 NEEDRESTART-KCUR: 6.1.0-40-amd64
@@ -86,32 +76,6 @@ class Simulation(unittest.TestCase):
 
     def test_nothing(self):
         self.assertEqual(apt.parse_simulation(''), {'install': {}, 'remove': {}, 'kept': [], 'phased': []})
-
-
-class Update(unittest.TestCase):
-    origins = apt.parse_sources('http://first.example/debian|bookworm|Debian|Debian\n'
-                                'http://mirror.example/d/|bookworm-security|Debian|Debian-Security\n'
-                                'http://third.example/apt|./|Somebody|Somebody\n')
-
-    def test_errors_with_their_reasons(self):
-        errors = apt.parse_update(UPDATE)
-        self.assertEqual([(e['site'], e['release'], e['reason']) for e in errors], [
-            ('http://first.example/debian', 'bookworm/main', 'Hash Sum mismatch'),
-            ('http://third.example/apt', './', '404  Not Found [IP: 192.0.2.1 80]'),
-            ('http://third.example/other', 'stable', 'no reason given')])
-
-    def test_whose_source_it_is(self):
-        for site, release, known, want in (
-                ('http://first.example/debian', 'bookworm/main', True, True),
-                ('http://mirror.example/d', 'bookworm-security/main', True, True),
-                ('http://third.example/apt', './', True, False),
-                # never fetched: the address decides
-                ('http://mirror.example/debian', 'trixie', False, True),
-                ('http://mirror.example/debian-security', 'x', False, True),
-                ('http://mirror.example/debian/', 'x', False, True),
-                ('http://third.example/notdebian', './', False, False)):
-            error = {'site': site, 'release': release}
-            self.assertEqual(apt.is_debians(error, self.origins if known else {}), want, site)
 
 
 class Packages(unittest.TestCase):

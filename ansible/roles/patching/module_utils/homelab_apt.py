@@ -3,18 +3,16 @@ import contextlib
 import fnmatch
 import os
 import re
-import time
 
-from .homelab_system import STATE, read_text, run
+from .homelab_system import read_text, run
 
 # Read only: no lock taken, no cache written.
 PRIVATE = ['-o', 'Debug::NoLocking=1', '-o', 'Dir::Cache::pkgcache=', '-o', 'Dir::Cache::srcpkgcache=']
-LISTS = '/var/lib/apt/lists'
-LISTS_STAMP = STATE + '/lists-refreshed'
+# For the unit, which may write apt's caches.
+LIVE = ['-o', 'Debug::NoLocking=1']
 
 INST = re.compile(r'^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)(?: ([^\[\)]*?))?(?: \[[^\]]*\])?\)')
 REMV = re.compile(r'^(?:Remv|Purg) (\S+)(?: \[([^\]]*)\])?')
-ERR = re.compile(r'^Err:\d+ (\S+) (\S+) ?(.*)$')
 KEPT = 'The following packages have been kept back:'
 PHASED = 'The following upgrades have been deferred due to phasing:'
 BROKEN = 'Errors were encountered while processing:'
@@ -51,47 +49,6 @@ def section(text, header):
         else:
             inside = False
     return words
-
-
-def parse_update(text):
-    """The sources that `apt-get update` could not refresh: [{site, release, what, reason}]."""
-    errors, lines = [], text.splitlines()
-    for i, line in enumerate(lines):
-        m = ERR.match(line)
-        if not m:
-            continue
-        reason = lines[i + 1].strip() if i + 1 < len(lines) and lines[i + 1].startswith(' ') else 'no reason given'
-        errors.append({'site': m.group(1), 'release': m.group(2), 'what': m.group(3), 'reason': reason})
-    return errors
-
-
-def parse_sources(text):
-    """The lines of source_origins: {(site, release): 'Origin Label'}."""
-    origins = {}
-    for line in text.splitlines():
-        fields = line.split('|')
-        if len(fields) == 4:
-            origins[fields[0].rstrip('/'), fields[1]] = fields[2] + ' ' + fields[3]
-    return origins
-
-
-def source_origins():
-    """What the lists on disk say of each source. A source never fetched is not among them."""
-    return parse_sources(run(['apt-get', 'indextargets', '--format', '$(SITE)|$(RELEASE)|$(ORIGIN)|$(LABEL)']
-                             + PRIVATE).stdout)
-
-
-def is_debians(error, origins):
-    """Whether a source that failed is Debian's own or a security archive.
-
-    Its last Release says so (Origin Debian, or Security in the label). A source that was never fetched has
-    none: then its address decides.
-    """
-    site = error['site'].rstrip('/')
-    for (known, release), origin in origins.items():
-        if known == site and (error['release'] == release or error['release'].startswith(release + '/')):
-            return origin.startswith('Debian') or 'security' in origin.lower()
-    return bool(re.search(r'/debian(-security)?$', site))
 
 
 def first_error(text):
@@ -171,20 +128,19 @@ def pinned(text):
         os.close(fd)
 
 
-def simulate(args, pins='', private=True):
-    """Ask apt-get what it would do. private: leave apt's own caches alone."""
-    with pinned(pins) as (options, fds):
-        done = run(['apt-get', '-s'] + (PRIVATE if private else ['-o', 'Debug::NoLocking=1']) + options + args,
-                   pass_fds=fds)
+def simulate(args, pins='', options=PRIVATE):
+    """Ask apt-get what it would do."""
+    with pinned(pins) as (pinning, fds):
+        done = run(['apt-get', '-s'] + options + pinning + args, pass_fds=fds)
     return dict(parse_simulation(done.stdout), rc=done.returncode, stderr=done.stderr, text=done.stdout)
 
 
-def candidates(names, private=True):
+def candidates(names, pins='', options=PRIVATE):
     """{name: (installed, candidate)} as apt sees them, '' for none."""
     if not names:
         return {}
-    out = run(['apt-cache', 'policy'] + (PRIVATE if private else []) + list(names)).stdout
-    return parse_policy(out)
+    with pinned(pins) as (pinning, fds):
+        return parse_policy(run(['apt-cache', 'policy'] + options + pinning + list(names), pass_fds=fds).stdout)
 
 
 def parse_policy(text):
@@ -205,14 +161,3 @@ def held():
 
 def audit():
     return run(['dpkg', '--audit']).stdout.strip()
-
-
-def lists_age():
-    """Seconds since the package lists were last refreshed; -1 if they never were."""
-    newest = 0.0
-    for path in (LISTS_STAMP, LISTS + '/partial', '/var/lib/apt/periodic/update-success-stamp'):
-        with contextlib.suppress(OSError):
-            newest = max(newest, os.stat(path).st_mtime)
-    if not any(name.endswith('Release') for name in os.listdir(LISTS)) or not newest:
-        return -1
-    return max(0, int(time.time() - newest))

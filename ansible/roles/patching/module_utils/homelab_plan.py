@@ -4,8 +4,9 @@ import re
 import time
 
 from . import homelab_apt as apt
+from . import homelab_lists as lists
 from . import homelab_reboot as reboot
-from .homelab_system import Failure, empty_result, failed_units, has_systemd, hold, read_text, run
+from .homelab_system import Failure, empty_result, failed_units, has_systemd, hold, read_text
 
 COMMANDS = {
     'security': ['upgrade', '--with-new-pkgs'],
@@ -31,13 +32,13 @@ def look(run_id):
     return result
 
 
-def survey(policy, have, private=True):
+def survey(policy, have, options=apt.PRIVATE):
     """What this policy would do now: changes, removals, what is left out and why, and the pins to do it with.
 
     have is apt.installed(). Raises Failure when apt cannot plan at all.
     """
     command, patterns = COMMANDS[policy['upgrade_type']], policy['exclude']
-    free = apt.simulate(command, private=private)
+    free = apt.simulate(command, options=options)
     if free['rc'] != 0:
         raise Failure('plan', 'apt-get cannot plan the upgrade: ' + apt.first_error(free['stderr']), free['stderr'])
     sim, pins = free, ''
@@ -47,27 +48,27 @@ def survey(policy, have, private=True):
         stay.update(n for n, p in free['install'].items() if p['from'] and not p['security'])
     if stay or patterns:
         pins = apt.pin_text(sorted(n for n in stay if n in have), patterns, have)
-        sim = apt.simulate(command, pins, private=private)
+        sim = apt.simulate(command, pins, options=options)
     holds = apt.held()
     kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
-    versions = apt.candidates(sorted(set(holds + kept + excluded)), private=private)
+    versions = apt.candidates(sorted(set(holds + kept + excluded)), options=options)
     return {
         'command': command, 'pins': pins, 'install': sim['install'], 'remove': sim['remove'],
         'excluded': [{'name': n, 'from': have.get(n, ''), 'to': versions.get(n, ('', ''))[1]} for n in excluded],
         'held': [{'name': n, 'installed': versions.get(n, ('', ''))[0], 'candidate': versions.get(n, ('', ''))[1]}
                  for n in holds],
         'kept_back': [{'name': n, 'from': have.get(n, ''), 'to': versions.get(n, ('', ''))[1],
-                       'reason': why_kept(n, free, sim, pins, private)} for n in kept],
+                       'reason': why_kept(n, free, sim, pins, options)} for n in kept],
     }
 
 
-def why_kept(name, free, sim, pins, private):
+def why_kept(name, free, sim, pins, options):
     """Why apt keeps a package back, from what would happen if it were asked for by name."""
     if name not in free['kept']:
         return 'needs an upgrade that the policy leaves out'
     if name in sim['phased']:
         return 'its update is phased: this host is not among the first'
-    asked = apt.simulate(['install', name], pins, private=private)
+    asked = apt.simulate(['install', name], pins, options=options)
     if asked['remove']:
         names = sorted(asked['remove'])
         more = ' and %d more' % (len(names) - 3) if len(names) > 3 else ''
@@ -79,23 +80,23 @@ def why_kept(name, free, sim, pins, private):
     return unmet.group(1).strip() if unmet else 'apt gives no reason'
 
 
-def removable(policy, release, private=True):
+def removable(policy, release, options=apt.PRIVATE):
     """Packages to autoremove by policy: never the running kernel, and never one that would take others along."""
     if policy['autoremove'] == 'none':
         return []
-    names = [n for n in apt.simulate(['autoremove'], private=private)['remove'] if release not in n]
+    names = [n for n in apt.simulate(['autoremove'], options=options)['remove'] if release not in n]
     if policy['autoremove'] == 'kernels':
         names = [n for n in names if KERNEL_FILES.match(n)]
-    if names and set(apt.simulate(['remove'] + names, private=private)['remove']) != set(names):
+    if names and set(apt.simulate(['remove'] + names, options=options)['remove']) != set(names):
         return []
     return sorted(names)
 
 
-def unattended(policy, have, private=True):
+def unattended(policy, have, options=apt.PRIVATE):
     """(whether to remove unattended-upgrades, warning)."""
     if not policy['remove_unattended_upgrades'] or UNATTENDED not in have:
         return False, ''
-    others = set(apt.simulate(['remove', UNATTENDED], private=private)['remove']) - {UNATTENDED}
+    others = set(apt.simulate(['remove', UNATTENDED], options=options)['remove']) - {UNATTENDED}
     if others:
         return False, '%s stays: its removal would also remove %s' % (UNATTENDED, ', '.join(sorted(others)))
     return True, ''
@@ -115,48 +116,50 @@ def short_of_space(policy, names):
     return short
 
 
-def pending(private=True):
+def pending(options=apt.PRIVATE):
     """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out."""
-    sim = apt.simulate(COMMANDS['security'], private=private)
+    sim = apt.simulate(COMMANDS['security'], options=options)
     upgrades = [p for p in sim['install'].values() if p['from']]
     holds = apt.held()
-    waiting = [n for n, (has, new) in apt.candidates(holds, private=private).items() if has and new != has]
+    waiting = [n for n, (has, new) in apt.candidates(holds, options=options).items() if has and new != has]
     return {'security': sum(p['security'] for p in upgrades), 'other': sum(not p['security'] for p in upgrades),
             'held': len(waiting), 'kept_back': len([n for n in sim['kept'] if n not in holds])}
 
 
 def plan(policy, run_id):
-    """The result of check mode: what an upgrade would change, from the lists as they are. Writes nothing."""
+    """The result of check mode: what an upgrade would change. Writes nothing that outlives it."""
     result = look(run_id)
     result['check'] = True
     if result['hold']:
         return result
-    have, release, warnings = apt.installed(), run(['uname', '-r']).stdout.strip(), result['warnings']
-    found = survey(policy, have)
-    gone = dict(found['remove'], **{n: have.get(n, '') for n in removable(policy, release)})
-    remove, warning = unattended(policy, have)
-    if remove:
-        gone[apt.matching([UNATTENDED], have)[0]] = have[UNATTENDED]
-    warnings += [warning] if warning else []
-    result['packages'] = sorted(
-        [{'name': n, 'from': p['from'], 'to': p['to'], 'security': p['security']} for n, p in found['install'].items()]
-        + [{'name': n, 'from': v, 'to': '', 'security': False} for n, v in gone.items()], key=lambda p: p['name'])
-    result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
-    result['lists_age_seconds'] = apt.lists_age()
-    if result['lists_age_seconds'] < 0:
-        warnings.append('the package lists were never refreshed on this host')
-    elif result['lists_age_seconds'] > policy['lists_max_age']:
-        warnings.append('the package lists are %d hours old: a run refreshes them and may find more'
-                        % (result['lists_age_seconds'] // 3600))
+    with lists.recent(policy['lists_max_age']) as (options, age, warnings):
+        result.update(lists_age_seconds=age, warnings=warnings)
+        would_change(policy, result, options)
     result['dpkg_audit'] = apt.audit()
     if result['dpkg_audit']:
         warnings.append('dpkg was interrupted earlier: a run begins with dpkg --configure -a')
-    warnings += short_of_space(policy, list(found['install']))
+    coming = [p['name'] for p in result['packages'] if p['to']]
+    warnings += short_of_space(policy, coming)
     if not has_systemd():
         warnings.append('systemd does not run here: failed units are unknown, and a real run is refused')
     units = failed_units()
     result['failed_units'] = {'before': units, 'after': units}
     result['kernel'], result['reboot_reasons'] = reboot.state()
     result['reboot_required'] = bool(result['reboot_reasons'])
-    result['reboot_forecast'] = '; '.join(result['reboot_reasons'] + [f for f in [reboot.forecast(found['install'])] if f])
+    result['reboot_forecast'] = '; '.join(result['reboot_reasons'] + [f for f in [reboot.forecast(coming)] if f])
     return result
+
+
+def would_change(policy, result, options):
+    """Put into result what an upgrade by this policy would change and leave out."""
+    have, release = apt.installed(), os.uname().release
+    found = survey(policy, have, options)
+    gone = dict(found['remove'], **{n: have.get(n, '') for n in removable(policy, release, options)})
+    remove, warning = unattended(policy, have, options)
+    if remove:
+        gone[UNATTENDED] = have[UNATTENDED]
+    result['warnings'] += [warning] if warning else []
+    result['packages'] = sorted(
+        [{'name': n, 'from': p['from'], 'to': p['to'], 'security': p['security']} for n, p in found['install'].items()]
+        + [{'name': n, 'from': v, 'to': '', 'security': False} for n, v in gone.items()], key=lambda p: p['name'])
+    result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])

@@ -5,13 +5,14 @@ import os
 import time
 import zipfile
 
-from . import (homelab_apt, homelab_cli, homelab_metrics, homelab_plan, homelab_reboot, homelab_system,
-               homelab_upgrade)
+from . import (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot,
+               homelab_system, homelab_upgrade)
 from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id,
                              empty_result, failed_units, finished_starting, has_systemd, make_state_dir, read_json,
                              read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
 
-MODULES = (homelab_apt, homelab_cli, homelab_metrics, homelab_plan, homelab_reboot, homelab_system, homelab_upgrade)
+MODULES = (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot, homelab_system,
+           homelab_upgrade)
 
 
 def program():

@@ -10,6 +10,7 @@ import time
 import traceback
 
 from . import homelab_apt as apt
+from . import homelab_lists as lists
 from . import homelab_metrics as metrics
 from . import homelab_plan as plan
 from . import homelab_reboot as reboot
@@ -103,33 +104,31 @@ class Upgrade:
 
     def refresh(self):
         """Refresh the lists. A third party's broken source is a warning; Debian's own ends the run."""
-        done = run(['apt-get', 'update', '-o', 'Acquire::Retries=2', '-o', 'Acquire::http::Timeout=30',
-                    '-o', 'Acquire::https::Timeout=30'], timeout=900)
-        errors = apt.parse_update(done.stdout)
-        if done.returncode != 0 and not errors:
-            raise Failure('lists', 'apt-get update failed: ' + apt.first_error(done.stderr), tail(done.stderr))
-        origins = apt.source_origins() if errors else {}
-        for e in errors:
-            said = 'the source %s %s cannot be refreshed: %s' % (e['site'], e['release'], e['reason'])
-            if apt.is_debians(e, origins):
-                raise Failure('lists', said, tail(done.stderr))
-            if said not in self.result['warnings']:
-                self.warn(said)
-        write_durable(apt.LISTS_STAMP, b'')
-        age = self.result['lists_age_seconds'] = apt.lists_age()
-        if age < 0 or age > self.policy['lists_max_age']:
-            raise Failure('lists', 'the package lists are too old (%d s) although they were just refreshed: '
-                          'look at the clock and at /var/lib/apt/lists' % age)
+        seen = lists.refresh()
+        self.result['warnings'] += seen.warnings
+        if seen.problem:
+            raise Failure('lists', seen.problem, seen.detail)
+        if seen.fresh:
+            write_durable(lists.STAMP, b'')
+        age = self.result['lists_age_seconds'] = lists.age()
+        if age < 0:
+            raise Failure('lists', 'there are no package lists of Debian\'s, although nothing failed: look at the sources '
+                          'in /etc/apt')
+        if age > self.policy['lists_max_age']:
+            raise Failure('lists', 'the package lists are %d hours old: apt-get update did not reach all of Debian\'s '
+                          'sources, although it reports no failure: look at the sources in /etc/apt' % (age // 3600))
+        if not seen.fresh:
+            self.warn('not all of Debian\'s sources were reached: the package lists are %d hours old' % (age // 3600))
 
     def remove_unattended(self):
-        remove, warning = plan.unattended(self.policy, apt.installed(), private=False)
+        remove, warning = plan.unattended(self.policy, apt.installed(), options=apt.LIVE)
         if warning:
             self.warn(warning)
         if remove:
             self.apt_get(['remove', '--no-auto-remove', plan.UNATTENDED])
 
     def upgrade(self):
-        found = plan.survey(self.policy, apt.installed(), private=False)
+        found = plan.survey(self.policy, apt.installed(), options=apt.LIVE)
         self.result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
         if not found['install'] and not found['remove']:
             return
@@ -140,7 +139,7 @@ class Upgrade:
         self.apt_get(found['command'], found['pins'])
 
     def autoremove(self):
-        names = plan.removable(self.policy, os.uname().release, private=False)
+        names = plan.removable(self.policy, os.uname().release, options=apt.LIVE)
         if names:
             self.apt_get(['remove', '--no-auto-remove'] + names)
 
@@ -199,7 +198,7 @@ class Upgrade:
             self.warn(warning)
         write_json(RESULT, {'run': r['run'], 'published': False, 'boot_id': boot_id(),
                             'changed': self.changed or bool(r['packages']),
-                            'pending': plan.pending(private=False), 'result': r})
+                            'pending': plan.pending(options=apt.LIVE), 'result': r})
 
 
 def restart_command(name):

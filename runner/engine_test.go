@@ -40,11 +40,11 @@ func checkOutcomes(t *testing.T, res Result) {
 		}
 	}
 	for h, want := range map[string]HostResult{
-		"failed":      {Failed, Stats{Failed: 1}, "Fail", "site.yml:28", "non-zero return code: err"},
-		"loopfailed":  {Failed, Stats{Failed: 1}, "Each", "site.yml:74", "item bad: non-zero return code"},
-		"retryfailed": {Failed, Stats{Failed: 1}, "Try", "site.yml:84", "attempt"},
-		"rescued":     {OK, Stats{OK: 1, Rescued: 1}, "", "", ""},
-		"ignored":     {OK, Stats{OK: 1, Ignored: 1}, "", "", ""},
+		"failed":      {Failed, Stats{Failed: 1}, "Fail", "site.yml:28", "non-zero return code: err", true},
+		"loopfailed":  {Failed, Stats{Failed: 1}, "Each", "site.yml:74", "item bad: non-zero return code", true},
+		"retryfailed": {Failed, Stats{Failed: 1}, "Try", "site.yml:84", "attempt", false},
+		"rescued":     {OK, Stats{OK: 1, Rescued: 1}, "", "", "", false},
+		"ignored":     {OK, Stats{OK: 1, Ignored: 1}, "", "", "", false},
 	} {
 		got := res.Hosts[h]
 		got.Path = filepath.Base(got.Path)

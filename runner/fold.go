@@ -1,6 +1,9 @@
 package runner
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // fold turns events into the result of each host. Its memory grows with hosts,
 // not with events.
@@ -15,6 +18,7 @@ type fold struct {
 
 type hostFold struct {
 	seen        bool
+	reached     bool
 	busy        map[string]Event // tasks begun and not ended, by id
 	counts      Stats            // as far as events tell: no rescues
 	failed      bool             // by the latest task that ended
@@ -80,6 +84,9 @@ func (h *hostFold) end(e Event) {
 		h.counts.Skipped++
 	}
 	bad := e.Status == StatusFailed || e.Status == StatusUnreachable
+	if e.Status != StatusSkipped && e.Status != StatusUnreachable && e.Delegated == "" && !staysHere(e.Action) {
+		h.reached = true
+	}
 	h.failed = bad && !e.Ignored
 	if !bad {
 		h.stall = "" // it got over it
@@ -101,6 +108,18 @@ func (h *hostFold) end(e Event) {
 	} else {
 		h.counts.Failed++
 	}
+}
+
+// staysHere reports whether an action runs on the controller alone, and so
+// says nothing about the host it is run for.
+func staysHere(action string) bool {
+	action = strings.TrimPrefix(strings.TrimPrefix(action, "ansible.builtin."), "ansible.legacy.")
+	switch action {
+	case "add_host", "assert", "debug", "fail", "group_by", "import_playbook", "import_role", "import_tasks", "include",
+		"include_role", "include_tasks", "include_vars", "meta", "pause", "set_fact", "set_stats", "validate_argument_spec":
+		return true
+	}
+	return false
 }
 
 func (f *fold) result() Result {
@@ -126,7 +145,7 @@ func (f *fold) result() Result {
 // result decides how the host came out. The recap knows best, since it alone
 // tells a rescued failure; a run without one has ended nobody's play.
 func (h *hostFold) result(stats Stats, recapped, complete bool) HostResult {
-	r := HostResult{Stats: h.counts}
+	r := HostResult{Stats: h.counts, Reached: h.reached}
 	if complete {
 		r.Stats = stats
 	}

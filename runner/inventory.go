@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/apenella/go-ansible/v2/pkg/adhoc"
@@ -25,15 +26,26 @@ func Inventory(ctx context.Context, dir string, sources ...string) ([]byte, erro
 	return query(ctx, dir, commander{c, sources}, "ansible-inventory")
 }
 
-// Match returns the hosts of sources that an Ansible host pattern names. Like
-// Ansible, it is no error if there are none. Unlike Ansible, an empty pattern
-// is one: it would name all.
-func Match(ctx context.Context, dir, pattern string, sources ...string) ([]string, error) {
-	if strings.TrimSpace(pattern) == "" {
-		return nil, errors.New("match hosts: the pattern is empty")
+// Match returns the hosts of sources that limit, in the grammar of Ansible's
+// --limit, leaves of them all. Like Ansible, it is no error if there are none.
+// Unlike Ansible, a limit without a single pattern, such as "," or an empty
+// @file, leaves none: there, it leaves everybody.
+func Match(ctx context.Context, dir, limit string, sources ...string) ([]string, error) {
+	patterns, err := limitPatterns(dir, limit)
+	if err != nil || len(patterns) == 0 {
+		return nil, err
+	}
+	tmp, err := runDir()
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	file := filepath.Join(tmp, "limit")
+	if err := os.WriteFile(file, []byte(strings.Join(patterns, "\n")+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("run folder: %w", err)
 	}
 	c := adhoc.NewAnsibleAdhocCmd(adhoc.WithPattern("all"),
-		adhoc.WithAdhocOptions(&adhoc.AnsibleAdhocOptions{ListHosts: true, Limit: pattern}))
+		adhoc.WithAdhocOptions(&adhoc.AnsibleAdhocOptions{ListHosts: true, Limit: "@" + file}))
 	out, err := query(ctx, dir, commander{c, sources}, "ansible")
 	var engine *EngineError
 	if errors.As(err, &engine) && (strings.Contains(engine.Detail, "limit do not match any hosts") ||
@@ -50,6 +62,50 @@ func Match(ctx context.Context, dir, pattern string, sources ...string) ([]strin
 		}
 	}
 	return hosts, nil
+}
+
+// limitPatterns splits a limit as Ansible does, with the patterns of an @file
+// in its place; it drops empty ones.
+func limitPatterns(dir, limit string) ([]string, error) {
+	var patterns []string
+	for _, p := range splitLimit(limit) {
+		name, file := strings.CutPrefix(p, "@")
+		if !file {
+			patterns = append(patterns, p)
+			continue
+		}
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("limit %s: %w", p, err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" {
+				patterns = append(patterns, line)
+			}
+		}
+	}
+	return patterns, nil
+}
+
+// aPattern is one of several that are separated by colons: anything but space
+// and colons, which may stand in brackets.
+var aPattern = regexp.MustCompile(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
+
+// splitLimit splits at commas or, where there is none, at colons.
+func splitLimit(limit string) []string {
+	if !strings.Contains(limit, ",") {
+		return aPattern.FindAllString(limit, -1)
+	}
+	var patterns []string
+	for p := range strings.SplitSeq(limit, ",") {
+		if p = strings.TrimSpace(p); p != "" {
+			patterns = append(patterns, p)
+		}
+	}
+	return patterns
 }
 
 // query runs a command that only prints.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -70,9 +71,14 @@ func TestInventory(t *testing.T) {
 func TestMatch(t *testing.T) {
 	t.Parallel()
 	need(t, "ansible")
-	dir := project(t, map[string]string{"a": "[web]\nh1\nh2\n[db]\nh3\n"})
+	dir := project(t, map[string]string{
+		"a": "[web]\nh1\nh2\n[db]\nh3\n", "some": "h1\n\n h3 \n", "empty": "\n",
+	})
 	for pattern, want := range map[string][]string{
 		"web": {"h1", "h2"}, "all:!web": {"h3"}, "h?:&db": {"h3"}, "nobody": nil, "web:&db": nil,
+		"h1,h3": {"h1", "h3"}, "web[0]:db": {"h1", "h3"}, "@some": {"h1", "h3"}, "all,!h2": {"h1", "h3"},
+		// Ansible takes a limit without a pattern for no limit at all.
+		",": nil, ":": nil, "@empty": nil, ",@empty, ": nil, " ": nil, "": nil,
 	} {
 		t.Run(pattern, func(t *testing.T) {
 			t.Parallel()
@@ -82,8 +88,8 @@ func TestMatch(t *testing.T) {
 			}
 		})
 	}
-	if got, err := Match(t.Context(), dir, " ", "a"); err == nil {
-		t.Errorf("an empty pattern names %v", got)
+	if got, err := Match(t.Context(), dir, "@gone", "a"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing limit file: %v %v", got, err)
 	}
 	if got, err := Match(t.Context(), dir, "web", "gone"); err == nil {
 		t.Errorf("a missing inventory has %v", got)

@@ -54,7 +54,7 @@ type Playbook struct {
 	// Vars are extra variables. They reach Ansible in a file that only this
 	// user may read, never on the command line.
 	Vars        map[string]any
-	Forks       int // 0 is Ansible's own choice
+	Forks       int // hosts worked on at a time; 0 is what ansible.cfg says, or 10
 	Check, Diff bool
 	Verbosity   int // 0 to 4
 
@@ -147,7 +147,7 @@ func (p Playbook) check() error {
 	}
 	for _, h := range p.Hosts {
 		// What a line of a limit file would not take for one host's name.
-		if h == "" || strings.ContainsAny(h, "\n\r\t ,:;!&~*?[]@") {
+		if h == "" || strings.ContainsAny(h, "\n\r\t ,:;*?[]") || strings.ContainsAny(h[:1], "!&~@-") {
 			return fmt.Errorf("run playbook: host %q: Ansible would take this name for a pattern; rename the host in the inventory", h)
 		}
 	}

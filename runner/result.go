@@ -26,6 +26,7 @@ type HostResult struct {
 	Task    string // the task in which it failed, became unreachable or was interrupted
 	Path    string // file:line of that task
 	Msg     string // why, as the module or ssh said it
+	Reached bool   // a task has run on the host itself, not only about it on the controller
 }
 
 // Result is what happened in one run of ansible-playbook.

@@ -123,19 +123,20 @@ func (s settings) says(names ...string) (string, bool) {
 	return "", false
 }
 
+// home is Ansible's own folder.
+func (s settings) home() string {
+	if v, ok := s.says("ANSIBLE_HOME", "defaults.home"); ok {
+		return v
+	}
+	return "~/.ansible"
+}
+
 // callbackPath is where Ansible would look for callback plugins, besides the
 // folder beside the playbook.
 func (s settings) callbackPath() string {
 	path, ok := s.says("ANSIBLE_CALLBACK_PLUGINS", "defaults.callback_plugins")
 	if !ok { // ansible-core's default; naming ours replaces it
-		home, ok := s.env["ANSIBLE_HOME"]
-		if !ok {
-			home = "~/.ansible"
-			if v, ok := s.says("defaults.home"); ok {
-				home = v
-			}
-		}
-		return home + "/plugins/callback:/usr/share/ansible/plugins/callback"
+		return s.home() + "/plugins/callback:/usr/share/ansible/plugins/callback"
 	} else if _, env := s.env["ANSIBLE_CALLBACK_PLUGINS"]; !env {
 		// In the file, paths are relative to the file; in the environment they
 		// would be relative to the working directory.
@@ -165,6 +166,7 @@ func (s settings) environ(plugins, control, key string) (add []string) {
 	}
 	set("True", "ANSIBLE_PIPELINING", "ANSIBLE_SSH_PIPELINING",
 		"defaults.pipelining", "connection.pipelining", "ssh_connection.pipelining")
+	set("10", "ANSIBLE_FORKS", "defaults.forks")
 	set("never", "SSH_ASKPASS_REQUIRE") // a window nobody sees would hang the run
 	set("False", "ANSIBLE_RETRY_FILES_ENABLED", "defaults.retry_files_enabled")
 	if key != "" {

@@ -114,9 +114,7 @@ func (h *HostReport) judge(res runner.HostResult, patch *Patch, check bool) {
 		h.Outcome = HostFailed
 	case runner.Unreachable:
 		h.Outcome = HostUnreachable
-		s := res.Stats
-		s.Unreachable = 0
-		h.Excused = h.Optional && s == runner.Stats{} // it had not completed any task
+		h.Excused = h.Optional && !res.Reached
 	case runner.Interrupted:
 		h.Outcome = HostInterrupted
 	case runner.NotAttempted:

@@ -165,13 +165,13 @@ func (h *history) Run(_ context.Context, w Wave, _ func(runner.Event)) (runner.R
 		if h.chance(20) {
 			o = []runner.Outcome{runner.Changed, runner.Failed, runner.Unreachable, runner.Interrupted, runner.NotAttempted, ""}[h.rand.IntN(6)]
 		}
-		stats := runner.Stats{OK: h.rand.IntN(2)}
-		off := o == runner.Unreachable && stats.OK == 0 && host.Optional
+		reached := h.chance(2)
+		off := o == runner.Unreachable && !reached && host.Optional
 		if o != runner.OK && o != runner.Changed && !off {
 			h.lostIn[w.Number]++
 		}
 		if o != "" {
-			r.Hosts[host.Name] = runner.HostResult{Outcome: o, Stats: stats}
+			r.Hosts[host.Name] = runner.HostResult{Outcome: o, Reached: reached}
 		}
 	}
 	switch {

@@ -91,7 +91,7 @@ func result(w Wave, outcomes map[string]runner.Outcome) runner.Result {
 		if given, ok := outcomes[h.Name]; ok {
 			o = given
 		}
-		r.Hosts[h.Name] = runner.HostResult{Outcome: o, Stats: runner.Stats{OK: 1}}
+		r.Hosts[h.Name] = runner.HostResult{Outcome: o, Reached: true, Stats: runner.Stats{OK: 1}}
 	}
 	return r
 }

@@ -51,10 +51,20 @@ func own(dir string) error {
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("others may write %s: chmod 0700 it, or use another directory", dir)
 	}
-	if info.Mode().Perm() != 0o700 {
-		return os.Chmod(dir, 0o700)
+	if info.Mode().Perm() == 0o700 {
+		return nil
 	}
-	return nil
+	// Others may read it. If it is ours, they no longer may; /var/lib, named by mistake, must stay as it is.
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !slices.Contains([]string{"lock", "runs", "content", "outbox"}, e.Name()) && !validID(e.Name()) {
+			return fmt.Errorf("%s holds other files (%s): use a directory of its own", dir, e.Name())
+		}
+	}
+	return os.Chmod(dir, 0o700)
 }
 
 // Dir returns the absolute path of the directory.

@@ -37,6 +37,22 @@ func TestOpen(t *testing.T) {
 			t.Errorf("mode %v", info.Mode())
 		}
 	})
+	// A run with --state /var/lib once closed that folder to the whole machine.
+	t.Run("leaves alone what is not its own", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.WriteFile(dir+"/other", nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "other files (other)") {
+			t.Errorf("error %v", err)
+		}
+		if info, _ := os.Stat(dir); info.Mode().Perm() != 0o755 {
+			t.Errorf("mode %v", info.Mode())
+		}
+	})
 	t.Run("refuses writers", func(t *testing.T) {
 		dir := t.TempDir()
 		if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {

@@ -3,7 +3,6 @@ package inventory
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,12 +164,5 @@ func later(number int) string { return WavePrefix + strconv.Itoa(number+1) }
 // and no more (a leading dash would be an option of ssh).
 // https://docs.ansible.com/ansible/latest/inventory_guide/intro_patterns.html
 func plain(name string) bool {
-	if strings.ContainsAny(name, "*?[],; ") || strings.ContainsAny(name[:1], "!&~@-") {
-		return false
-	}
-	if strings.Contains(name, ":") {
-		_, err := netip.ParseAddr(name)
-		return err == nil
-	}
-	return true
+	return !strings.ContainsAny(name, "*?[],;: ") && !strings.ContainsAny(name[:1], "!&~@-")
 }

@@ -93,7 +93,8 @@ func TestFleetRefuses(t *testing.T) {
 		{"names that select other hosts",
 			`{` + controller + `"patching_targets": {"children": ["patching_wave0", "patching_wave1"]}, "patching_wave1": {"hosts": ["c"]}, "patching_wave0": {"hosts": ["web*", "all", "!c", "a,c", "2001:db8::1", "a:c", "-oX", "patch_controller"]}}`,
 			[]want{
-				{"!c", "", "could select other hosts"}, {"-oX", "", "could select other hosts"}, {"a,c", "", "could select other hosts"},
+				{"!c", "", "could select other hosts"}, {"-oX", "", "could select other hosts"},
+				{"2001:db8::1", "", "could select other hosts"}, {"a,c", "", "could select other hosts"},
 				{"a:c", "", "could select other hosts"}, {"all", "", "could select other hosts"},
 				{"patch_controller", "", "could select other hosts"}, {"web*", "", "could select other hosts"}}},
 		{"everything at once, in order",

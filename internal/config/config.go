@@ -43,7 +43,7 @@ type Config struct {
 	// Textfile is key "textfile": where the metrics are written; default
 	// /var/lib/prometheus/node-exporter/patch_orchestrate.prom.
 	Textfile string
-	// Forks is key "forks": hosts Ansible works on at a time, 1 or more; default 10.
+	// Forks is key "forks": hosts Ansible works on at a time, 1 or more; 0, the default: what ansible.cfg says.
 	Forks int
 	// Budget is key "budget": failed and unreachable hosts a wave may have before the run halts; default 0.
 	Budget int
@@ -66,7 +66,6 @@ func Default() Config {
 	return Config{
 		State:        "/var/lib/homelab-patch-orchestrate",
 		Textfile:     "/var/lib/prometheus/node-exporter/patch_orchestrate.prom",
-		Forks:        10,
 		HostDeadline: 15 * time.Minute,
 		WaveDeadline: 3 * time.Hour,
 		Hold:         "/etc/homelab/MAINTENANCE",

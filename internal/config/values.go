@@ -104,7 +104,7 @@ func (c *Config) set(key, value *yaml.Node) error {
 	case *int:
 		number, err := strconv.Atoi(value.Value)
 		if value.Tag != "!!int" || err != nil {
-			return refuse("is not a whole number", "write one such as "+strconv.Itoa(*field))
+			return refuse("is not a whole number", "write one such as "+strconv.Itoa(max(*field, 1)))
 		}
 		if number < 0 || positive && number == 0 {
 			return refuse("is too small", "write a number of "+least(positive)+" or more")

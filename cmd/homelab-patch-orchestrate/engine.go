@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,8 +39,7 @@ func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Ev
 	for _, h := range w.Hosts {
 		p.Addresses[h.Name] = h.Address
 	}
-	res, err := p.Run(ctx, emit)
-	return res, errors.Join(err, events.Sync())
+	return p.Run(ctx, emit)
 }
 
 func (l local) open(name string) (*os.File, error) {

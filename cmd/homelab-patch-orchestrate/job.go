@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"homelab-patch-orchestrate/ansible"
 	"homelab-patch-orchestrate/internal/config"
@@ -34,6 +35,7 @@ type job struct {
 	json       bool
 	verbose    int
 
+	script   bool     // called as the shell script was: only ever a dry run
 	readOnly bool     // nothing is run, so nothing need be unpacked
 	carried  bool     // the playbook is the one in this binary
 	named    bool     // the project was named, and is all of its folder
@@ -56,18 +58,49 @@ func (j *job) targetFlags(c *cobra.Command) {
 	f.BoolVar(&j.json, "json", false, "print the result as JSON")
 }
 
+// settingsError is a settings file that cannot be used. Unlike a bad flag it
+// is no slip of somebody who sees the message.
+type settingsError struct{ err error }
+
+func (e *settingsError) Error() string { return e.err.Error() }
+func (e *settingsError) Unwrap() error { return e.err }
+
+// kind is what the flags make of a run.
+func (j *job) kind() orchestrator.Kind {
+	p := orchestrator.Policy{Check: j.check}
+	if j.limit != "" {
+		p.Limit = []string{j.limit}
+	}
+	if j.flags.Flags().Changed("wave") {
+		p.Wave = &j.wave
+	}
+	return p.Kind()
+}
+
 // resolve merges the flags over the configuration file and makes paths
 // absolute.
 func (j *job) resolve() error {
 	set := func(name string) bool { return j.flags.Flags().Changed(name) }
+	if j.script && !j.check {
+		return errors.New("--check was taken for the value of the flag before it; nothing was done")
+	}
+	var empty error
+	j.flags.Flags().Visit(func(f *pflag.Flag) {
+		if v := strings.Trim(f.Value.String(), `[]"`); v == "" && empty == nil {
+			empty = fmt.Errorf("--%s is empty: give it a value, or leave it out", f.Name)
+		}
+	})
+	if empty != nil {
+		return empty
+	}
 	cfg, err := config.Load(j.configFile, set("config"))
 	if err != nil {
-		return err
+		return &settingsError{err}
 	}
 	flags := j.Config
 	j.Config = cfg
 	path := func(name, value string, to *string) {
-		if set(name) && value != "" {
+		if set(name) {
 			if *to, _ = filepath.Abs(value); *to == "" {
 				*to = value
 			}
@@ -80,6 +113,9 @@ func (j *job) resolve() error {
 	if set("inventory") {
 		j.Inventory = nil
 		for _, s := range flags.Inventory {
+			if s == "" {
+				return errors.New("--inventory is empty: give it a value, or leave it out")
+			}
 			if !strings.Contains(s, ",") { // else a list of hosts
 				s, _ = filepath.Abs(s)
 			}
@@ -93,9 +129,6 @@ func (j *job) resolve() error {
 		if j.Forks = flags.Forks; j.Forks < 1 {
 			return fmt.Errorf("--forks %d: at least 1 host at a time", j.Forks)
 		}
-	}
-	if set("limit") && j.limit == "" {
-		return errors.New("--limit is empty: name hosts, or leave it out to patch all")
 	}
 	if set("wave") && j.wave < 0 {
 		return fmt.Errorf("--wave %d: waves are numbered from 0", j.wave)
@@ -160,12 +193,9 @@ func (j *job) unpack() error {
 		j.Project = "/" // no ansible.cfg of whatever folder we are in
 		return nil
 	}
-	if err := os.MkdirAll(j.State, 0o700); err != nil {
-		return err
-	}
 	dir, err := ansible.Unpack(filepath.Join(j.State, "content"))
 	if err != nil {
-		return fmt.Errorf("unpack the carried playbook: %w", err)
+		return &exitError{orchestrator.ExitFailed, err}
 	}
 	j.Project, j.Playbook = dir, filepath.Join(dir, "playbooks", "patch.yml")
 	// The operator's own ansible.cfg stays in force, so there is none here;
@@ -193,12 +223,17 @@ func (j *job) contents() []string {
 	var paths []string
 	if j.named || j.carried && !j.readOnly {
 		paths = append(paths, j.Project)
-	} else if !j.carried { // a playbook in a folder that may hold anything besides
+	}
+	if !j.carried {
 		paths = append(paths, j.Playbook)
-		for _, beside := range []string{"ansible.cfg", "roles", "tasks", "vars", "files", "templates", "library", "filter_plugins", "group_vars", "host_vars"} {
-			if p := filepath.Join(j.Project, beside); exists(p) {
-				paths = append(paths, p)
-			}
+	}
+	if !j.carried && !j.named { // the playbook's folder may hold anything besides
+		for _, beside := range []string{
+			"ansible.cfg", "*.yml", "*.yaml", "roles", "tasks", "handlers", "vars", "defaults", "files", "templates",
+			"library", "module_utils", "collections", "*_plugins", "group_vars", "host_vars",
+		} {
+			found, _ := filepath.Glob(filepath.Join(j.Project, beside))
+			paths = append(paths, found...)
 		}
 	}
 	sources := j.Inventory

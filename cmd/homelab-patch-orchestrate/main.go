@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -24,8 +26,12 @@ func main() {
 
 // run executes one command line and returns the exit code.
 func run(args []string, stdout, stderr *os.File) int {
-	if len(args) > 0 && strings.HasPrefix(args[0], "-") && slices.Contains(args, "--check") {
-		args = append([]string{"run"}, args...) // as the shell script was called
+	// Who no longer reads our output must not end the run. Handled, not ignored:
+	// an ignored signal would be inherited by ssh.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	script := len(args) > 0 && strings.HasPrefix(args[0], "-") && slices.Contains(args, "--check")
+	if script { // as the shell script was called
+		args = append([]string{"run"}, args...)
 	}
 	out := &printer{out: stdout, err: stderr}
 	code := orchestrator.ExitDone
@@ -48,8 +54,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err, cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(runCommand(out, &code), wavesCommand(out), versionCommand(stdout))
-	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
+	root.AddCommand(runCommand(out, &code, script), wavesCommand(out), versionCommand(stdout))
 	if err := root.Execute(); err != nil {
 		out.error(err)
 		return exitCode(err)

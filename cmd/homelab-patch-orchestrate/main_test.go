@@ -229,6 +229,10 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("bad settings: exit code %d", r.code)
 	}
 	wants(t, "bad settings", r.stderr, "settings.yaml:1", "budgt", "budget")
+	if m := b.metrics(); m.ExitCode != 2 {
+		t.Errorf("settings that cannot be used must show: %+v", m)
+	}
+	os.Remove(b.path("run.prom"))
 	b.write("settings.yaml", "{}\n")
 	for _, c := range []struct {
 		args  []string
@@ -237,6 +241,11 @@ func TestRefusals(t *testing.T) {
 		{[]string{"--limit", "nobody"}, []string{"limit", "no host"}},
 		{[]string{"--limit", "nas"}, []string{"nas"}},
 		{[]string{"--limit", ""}, []string{"--limit is empty"}},
+		{[]string{"--project", ""}, []string{"--project is empty"}},
+		{[]string{"--inventory", ""}, []string{"--inventory is empty"}},
+		// Ansible takes each of these for no limit at all.
+		{[]string{"--limit", ","}, []string{"limit", "no host"}},
+		{[]string{"--limit", "@" + os.DevNull}, []string{"limit", "no host"}},
 		{[]string{"--wave", "7"}, []string{"no wave 7", "0, 1, 2"}},
 		{[]string{"--wave", "-1"}, []string{"numbered from 0"}},
 		{[]string{"--forks", "0"}, []string{"--forks"}},
@@ -282,6 +291,22 @@ func TestUntrusted(t *testing.T) {
 	b.write("plugins/mine.py", "")
 	os.Chmod(b.path("plugins"), 0o777)
 	wants(t, "stderr", b.run(2).stderr, "plugins", "chmod")
+	b.write("project/ansible.cfg", "[defaults]\nroles_path = ../plugins\n")
+	wants(t, "a role path", b.run(2).stderr, "plugins", "chmod")
+	os.Remove(b.path("project/ansible.cfg"))
+	// A playbook outside its project, and what lies beside one without a project.
+	b.write("other/mine.yml", play)
+	os.Chmod(b.path("other/mine.yml"), 0o666)
+	wants(t, "a playbook elsewhere", b.run(2, "--playbook", b.path("other/mine.yml")).stderr, "mine.yml", "chmod")
+	os.Chmod(b.path("other/mine.yml"), 0o644)
+	b.write("other/action_plugins/x.py", "")
+	os.Chmod(b.path("other/action_plugins"), 0o777)
+	r := b.do(b.bare("run", "--playbook", b.path("other/mine.yml"), "--inventory", b.path("hosts.yml"), "--check",
+		"--state", b.path("state"), "--config", b.path("settings.yaml")))
+	if r.code != 2 {
+		t.Errorf("plugins beside a playbook: exit code %d", r.code)
+	}
+	wants(t, "plugins beside a playbook", r.stderr, "action_plugins", "chmod")
 }
 
 func TestEngineTrouble(t *testing.T) {
@@ -303,6 +328,9 @@ func TestEngineTrouble(t *testing.T) {
 		t.Errorf("no Ansible: exit code %d", r.code)
 	}
 	wants(t, "no Ansible", r.stderr, "install ansible-core")
+	if m := b.metrics(); m.ExitCode != 1 || m.Running {
+		t.Errorf("metrics: %+v", m)
+	}
 	if j := b.journal(); j.State != orchestrator.Failed || !strings.Contains(j.Reason, "install ansible-core") {
 		t.Errorf("journal: %+v", j)
 	}
@@ -320,6 +348,65 @@ func TestHold(t *testing.T) {
 	if got := b.touched(); got != "" {
 		t.Errorf("touched %q", got)
 	}
+}
+
+// A hold that comes while the plan is made is a hold all the same.
+func TestHoldWhilePlanning(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "hold: MAINTENANCE\n")
+	b.write("hosts.sh", "#!/bin/sh\ntouch "+b.path("MAINTENANCE")+"\necho '"+`{"_meta": {"hostvars": {"ctl": {"ansible_connection": "local"}}},`+
+		` "patch_controller": {"hosts": ["ctl"]}, "patching_targets": {"hosts": ["ctl"]}, "patching_wave0": {"hosts": ["ctl"]}}'`+"\n")
+	os.Chmod(b.path("hosts.sh"), 0o755)
+	r := b.do(b.bare("run", "--project", b.path("project"), "--inventory", b.path("hosts.sh"), "--state", b.path("state"),
+		"--textfile", b.path("run.prom"), "--config", b.path("settings.yaml")))
+	if r.code != 6 || r.stdout != "" {
+		t.Errorf("exit code %d, stdout %s", r.code, r.stdout)
+	}
+	if m := b.metrics(); !m.Held || m.Running || !m.LastRun.IsZero() {
+		t.Errorf("metrics: %+v", m)
+	}
+	if got := b.touched(); got != "" {
+		t.Errorf("touched %q", got)
+	}
+}
+
+// Whoever reads the output may go away: the run does not.
+func TestReaderGone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "{}\n")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := b.command()
+	c.Stdout, c.Stderr = w, w
+	r.Close()
+	err = c.Run()
+	w.Close()
+	if err != nil || b.touched() != "one two ctl" || b.journal().State != orchestrator.Passed {
+		t.Errorf("%v; touched %q; %+v", err, b.touched(), b.journal())
+	}
+}
+
+// What a host says may not command the terminal of who reads it.
+func TestHostileWords(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("project/patch.yml", `- hosts: patching_targets
+  gather_facts: false
+  tasks:
+    - name: Lie
+      ansible.builtin.set_fact:
+        homelab_patch: {version: 1, packages: [{name: "evil\e]0;pwned\a", from: "1\e[2J", to: "2\n3"}], reboot_forecast: "\e[31mno",
+          warnings: ["\e[1mbold"], failure: {phase: x, reason: "broken\e[2J\nPASSED", detail: ""}}
+`)
+	r := b.run(3)
+	if strings.ContainsAny(r.stdout+r.stderr, "\x1b\a") {
+		t.Errorf("control characters of a host came through:\n%q\n%q", r.stdout, r.stderr)
+	}
+	wants(t, "stdout", r.stdout, "evil", "broken", "halted")
 }
 
 // waiting starts a run that waits in wave 0 until the fifo is written.
@@ -464,6 +551,11 @@ func TestCommandLine(t *testing.T) {
 	r = b.do(b.bare("--check", "--project", "missing"))
 	if r.code != 2 || !strings.Contains(r.stderr, "missing is not a folder") {
 		t.Errorf("--check alone: %+v", r)
+	}
+	// Here --check is the value of --textfile, so this would be a real run.
+	r = b.do(b.bare("--limit", "one", "--textfile", "--check"))
+	if r.code != 2 || !strings.Contains(r.stderr, "nothing was done") {
+		t.Errorf("--check as a value: %+v", r)
 	}
 	if r = b.do(b.bare("rn")); r.code != 2 {
 		t.Errorf("a mistyped command: exit code %d", r.code)

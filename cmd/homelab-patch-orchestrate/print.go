@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"golang.org/x/term"
@@ -30,17 +30,15 @@ const name = "homelab-patch-orchestrate"
 
 type printer struct {
 	out, err *os.File
-	live     *tui.Live // nil unless one is drawn
+
+	mu   sync.Mutex
+	live *tui.Live // nil unless one is drawn
 }
 
 // error prints an error. Several that were joined get a line each.
 func (p *printer) error(err error) {
 	for line := range strings.Lines(err.Error()) {
 		p.line(name + ": " + strings.TrimRight(line, "\n"))
-	}
-	var stop *orchestrator.InterruptError
-	if errors.As(err, &stop) {
-		p.line(name + ": what runs on a host goes on there; the next run finds it")
 	}
 }
 
@@ -51,6 +49,9 @@ func (p *printer) note(format string, args ...any) {
 }
 
 func (p *printer) line(s string) {
+	s = clean(s)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.live != nil {
 		p.live.Print(s)
 		return
@@ -81,8 +82,9 @@ func (p *printer) view(run string, plan *orchestrator.Plan, json bool) view {
 		}
 		return w, h
 	}
-	p.live = tui.New(on, size, color(on), run, plan)
-	return liveView{p.live, p}
+	live := tui.New(on, size, color(on), run, plan)
+	p.show(live)
+	return liveView{live, p}
 }
 
 func color(f *os.File) bool {
@@ -95,8 +97,14 @@ type liveView struct {
 }
 
 func (v liveView) Close() {
+	v.p.show(nil)
 	v.Live.Close()
-	v.p.live = nil
+}
+
+func (p *printer) show(live *tui.Live) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.live = live
 }
 
 // logView logs one line a change.
@@ -144,16 +152,19 @@ func (p *printer) summary(r orchestrator.Report, dir string) {
 	for _, wave := range r.Waves {
 		for _, h := range wave.Hosts {
 			// Colour would spoil the columns; the line below has it.
-			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", wave.Number, h.Name, h.Outcome, count(h), reboot(h), short(noteOf(h, wave), 100))
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", wave.Number, h.Name, h.Outcome, count(h), clean(reboot(h)), tui.Line(noteOf(h, wave), 100))
 		}
 	}
 	t.Flush()
 	p.packages(w, r)
 	for _, n := range r.Notes {
-		fmt.Fprintf(w, "note: %s\n", n)
+		fmt.Fprintf(w, "note: %s\n", clean(n))
+	}
+	if r.Count(orchestrator.HostInterrupted) > 0 {
+		fmt.Fprintln(w, "note: what runs on an interrupted host goes on there; the next run finds it")
 	}
 	took := tui.Elapsed(r.Ended.Sub(r.Started))
-	fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), took, r.Reason)
+	fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), took, clean(r.Reason))
 	fmt.Fprintf(w, "report: %s\n", dir)
 }
 
@@ -196,7 +207,7 @@ func (p *printer) packages(w io.Writer, r orchestrator.Report) {
 		if security[c] {
 			kind = "security"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.name, from, to, kind, short(strings.Join(hosts[c], " "), 60))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", clean(c.name), clean(from), clean(to), kind, tui.Line(strings.Join(hosts[c], " "), 60))
 	}
 	t.Flush()
 }
@@ -243,5 +254,6 @@ func noteOf(h orchestrator.HostReport, w orchestrator.WaveReport) string {
 	return ""
 }
 
-// short makes one line of at most n characters that a terminal can take.
-func short(s string, n int) string { return tui.Line(s, n) }
+// clean makes one line of what may come from a host, without anything that a
+// terminal would obey.
+func clean(s string) string { return tui.Line(s, 1<<20) }

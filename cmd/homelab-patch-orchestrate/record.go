@@ -14,18 +14,19 @@ import (
 type record struct {
 	path string
 	kind orchestrator.Kind
+	hold string // path of the hold file
 	out  *printer
 }
 
 // begin says that a run is going on.
 func (r record) begin() {
-	r.update(func(m *metrics.Run) { m.Running, m.Held = true, false })
+	r.update(func(m *metrics.Run) { m.Running = true })
 }
 
 // held says that a run was refused because of a hold. The last run's result
 // stands.
 func (r record) held() {
-	r.update(func(m *metrics.Run) { m.Held = true })
+	r.update(func(m *metrics.Run) { m.Running = false })
 }
 
 // end says how the run went. Only a full run speaks for the fleet; a narrowed
@@ -77,6 +78,7 @@ func (r record) update(change func(*metrics.Run)) {
 		m = metrics.Run{}
 	}
 	change(&m)
+	m.Held = r.hold != "" && exists(r.hold)
 	m.Version = buildVersion()
 	if err := metrics.Write(r.path, m); err != nil {
 		r.out.warn("metrics: %v; the run is not affected", err)

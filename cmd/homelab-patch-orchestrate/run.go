@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,12 +12,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/orchestrator"
 	"homelab-patch-orchestrate/runner"
 )
 
-func runCommand(out *printer, code *int) *cobra.Command {
-	j := &job{}
+func runCommand(out *printer, code *int, script bool) *cobra.Command {
+	j := &job{script: script}
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Patch the fleet, wave by wave",
@@ -25,7 +27,8 @@ wrong stops the run before the next one.
 
 Exit codes: 0 done, 1 could not be carried out, 2 usage, settings or plan
 (nothing was touched), 3 halted, 4 finished with losses within the budget,
-5 another run is under way, 6 held, 130 and 143 interrupted.`,
+5 another run is under way, 6 held, 129, 130 and 143 interrupted by SIGHUP,
+SIGINT and SIGTERM.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			var err error
@@ -51,20 +54,22 @@ var errTold = errors.New("told")
 
 // run patches the fleet. Its error has not been printed yet.
 func (j *job) run(out *printer) (int, error) {
+	rec := record{j.Textfile, j.kind(), "", out}
 	if err := j.resolve(); err != nil {
+		var settings *settingsError
+		if errors.As(err, &settings) && rec.kind == orchestrator.Full {
+			rec.path = cmp.Or(rec.path, config.Default().Textfile)
+			rec.end(orchestrator.Report{}, orchestrator.ExitUsage)
+		}
 		return orchestrator.ExitUsage, err
 	}
+	rec.path, rec.hold = j.Textfile, j.Hold
 	ctx, stop, done := signals(out)
 	defer done()
-	kind := orchestrator.Policy{Check: j.check}.Kind()
-	if kind == orchestrator.Full && (j.limit != "" || j.flags.Flags().Changed("wave")) {
-		kind = orchestrator.Narrowed
-	}
-	rec := record{j.Textfile, kind, out}
-
 	store, err := orchestrator.Open(j.State)
 	if err != nil {
-		return orchestrator.ExitUsage, err
+		rec.end(orchestrator.Report{}, orchestrator.ExitFailed)
+		return orchestrator.ExitFailed, err
 	}
 	lock, err := store.Lock()
 	if err != nil {
@@ -78,19 +83,20 @@ func (j *job) run(out *printer) (int, error) {
 	}
 	run, err := lock.Begin()
 	if err != nil {
+		rec.end(orchestrator.Report{}, orchestrator.ExitFailed)
 		return orchestrator.ExitFailed, err
 	}
 	plan, policy, err := j.plan(ctx)
+	if cause := context.Cause(ctx); cause != nil || closed(stop) {
+		err = &orchestrator.InterruptError{Reason: "stopped before the first wave: nothing was touched", Err: cause}
+	}
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = &orchestrator.InterruptError{Reason: "stopped before the first wave: nothing was touched", Err: cause}
-			return orchestrator.ExitCode(orchestrator.Report{}, err), err
-		}
 		code := planCode(err)
-		if code == orchestrator.ExitFailed { // not a refusal: it leaves a report
-			_, err = (&orchestrator.Orchestrator{}).Fail(ctx, run, err)
+		if code != orchestrator.ExitUsage { // not a refusal: it leaves a report
+			o := orchestrator.Orchestrator{Policy: orchestrator.Policy{Check: j.check}}
+			_, err = o.Fail(context.WithoutCancel(ctx), run, err)
 		}
-		if kind == orchestrator.Full { // else the flags may be to blame
+		if code != orchestrator.ExitUsage || rec.kind == orchestrator.Full { // else the flags may be to blame
 			rec.end(orchestrator.Report{}, code)
 		}
 		return code, err
@@ -112,6 +118,12 @@ func (j *job) run(out *printer) (int, error) {
 	report, err := o.Run(ctx, run, plan)
 	code := orchestrator.ExitCode(report, err)
 	view.Close()
+	if report.ExitCode == nil { // refused after all: it never began
+		if rec.held(); code != orchestrator.ExitHeld {
+			rec.end(orchestrator.Report{}, code)
+		}
+		return code, err
+	}
 	rec.end(report, code)
 	if j.json {
 		enc := json.NewEncoder(out.out)
@@ -130,10 +142,26 @@ func (j *job) run(out *printer) (int, error) {
 
 // planCode is the exit code for a run that never began.
 func planCode(err error) int {
-	if errors.Is(err, exec.ErrNotFound) {
+	var stop *orchestrator.InterruptError
+	var exit *exitError
+	switch {
+	case errors.As(err, &stop):
+		return orchestrator.ExitCode(orchestrator.Report{}, err)
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.Is(err, exec.ErrNotFound):
 		return orchestrator.ExitFailed // no Ansible here
 	}
 	return orchestrator.ExitUsage
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // key is the controller's own ssh key, if it has one.
@@ -150,7 +178,11 @@ func signals(out *printer) (ctx context.Context, stop <-chan struct{}, done func
 	ctx, cancel := context.WithCancelCause(context.Background())
 	first := make(chan struct{})
 	got := make(chan os.Signal, 4)
-	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as under nohup
+			signal.Notify(got, s)
+		}
+	}
 	ended := make(chan struct{})
 	go func() { // ends with done
 		asked := false
@@ -162,7 +194,7 @@ func signals(out *printer) (ctx context.Context, stop <-chan struct{}, done func
 				if s == os.Interrupt && !asked {
 					asked = true
 					close(first)
-					out.note("stopping after this wave; press Ctrl-C again to cancel it now")
+					out.note("stopping: no other wave begins; press Ctrl-C again to cancel the one under way")
 					continue
 				}
 				out.note("cancelling: %s", s)

@@ -234,7 +234,7 @@ class Policy(unittest.TestCase):
         def simulate(args, **_):
             return {'remove': dict.fromkeys(args[1:] or names, '1')}
         with mock.patch.object(plan.apt, 'simulate', simulate):
-            return plan.removable({'autoremove': mode}, '6.1.0-40-amd64')
+            return plan.removable({'autoremove': mode, 'exclude': []}, '6.1.0-40-amd64')
 
     def test_autoremove(self):
         names = ['linux-image-6.1.0-40-amd64', 'linux-image-6.1.0-39-amd64', 'linux-headers-6.1.0-39-common', 'libold']

@@ -14,6 +14,9 @@ LIVE = ['-o', 'Debug::NoLocking=1']
 INST = re.compile(r'^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)(?: ([^\[\)]*?))?(?: \[[^\]]*\])?\)')
 REMV = re.compile(r'^(?:Remv|Purg) (\S+)(?: \[([^\]]*)\])?')
 KEPT = 'The following packages have been kept back:'
+# Below 1001: what is newer from elsewhere and installed already stays.
+SECURITY_FIRST = ('Package: *\nPin: release l=*security*\nPin-Priority: 990\n\n'
+                  'Package: *\nPin: release a=*security*\nPin-Priority: 990\n\n')
 PHASED = 'The following upgrades have been deferred due to phasing:'
 BROKEN = 'Errors were encountered while processing:'
 
@@ -101,8 +104,8 @@ def changes(before, after, security):
 
 
 def matching(patterns, names):
-    """Those of names that one of the patterns (names or shell globs) means."""
-    return sorted(n for n in names if any(fnmatch.fnmatchcase(n, p) for p in patterns))
+    """Those of names that one of the patterns (names or shell globs) means, in each architecture."""
+    return sorted(n for n in names if any(fnmatch.fnmatchcase(m, p) for p in patterns for m in (n, n.partition(':')[0])))
 
 
 def pin_text(packages, patterns, versions):

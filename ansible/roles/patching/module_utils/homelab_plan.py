@@ -38,20 +38,25 @@ def survey(policy, have, options=apt.PRIVATE):
     have is apt.installed(). Raises Failure when apt cannot plan at all.
     """
     command, patterns = COMMANDS[policy['upgrade_type']], policy['exclude']
-    free = apt.simulate(command, options=options)
+    first = apt.SECURITY_FIRST if policy['upgrade_type'] == 'security_only' else ''
+    free = apt.simulate(command, first, options)
     if free['rc'] != 0:
         raise Failure('plan', 'apt-get cannot plan the upgrade: ' + apt.first_error(free['stderr']), free['stderr'])
-    sim, pins = free, ''
+    sim, pins = free, first
     excluded = apt.matching(patterns, list(free['install']) + free['kept'])
     stay = set(apt.matching(patterns, have))
     if policy['upgrade_type'] == 'security_only':
         stay.update(n for n, p in free['install'].items() if p['from'] and not p['security'])
     if stay or patterns:
-        pins = apt.pin_text(sorted(n for n in stay if n in have), patterns, have)
-        sim = apt.simulate(command, pins, options=options)
+        pins = apt.pin_text(sorted(n for n in stay if n in have), patterns, have) + first
+        sim = apt.simulate(command, pins, options)
+    touched = apt.matching(patterns, list(sim['install']) + list(sim['remove']))
+    if touched:
+        raise Failure('plan', 'the upgrade would change %s, which patching_exclude keeps as it is: look at what needs it '
+                      'with apt-get -s %s' % (', '.join(touched), ' '.join(command)))
     holds = apt.held()
     kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
-    versions = apt.candidates(sorted(set(holds + kept + excluded)), options=options)
+    versions = apt.candidates(sorted(set(holds + kept + excluded)), first, options)
     return {
         'command': command, 'pins': pins, 'install': sim['install'], 'remove': sim['remove'],
         'excluded': [{'name': n, 'from': have.get(n, ''), 'to': versions.get(n, ('', ''))[1]} for n in excluded],
@@ -68,7 +73,7 @@ def why_kept(name, free, sim, pins, options):
         return 'needs an upgrade that the policy leaves out'
     if name in sim['phased']:
         return 'its update is phased: this host is not among the first'
-    asked = apt.simulate(['install', name], pins, options=options)
+    asked = apt.simulate(['install', name], pins, options)
     if asked['remove']:
         names = sorted(asked['remove'])
         more = ' and %d more' % (len(names) - 3) if len(names) > 3 else ''
@@ -81,10 +86,14 @@ def why_kept(name, free, sim, pins, options):
 
 
 def removable(policy, release, options=apt.PRIVATE):
-    """Packages to autoremove by policy: never the running kernel, and never one that would take others along."""
+    """Packages to autoremove by policy.
+
+    Never the running kernel, never an excluded package, and never one that would take others along.
+    """
     if policy['autoremove'] == 'none':
         return []
     names = [n for n in apt.simulate(['autoremove'], options=options)['remove'] if release not in n]
+    names = [n for n in names if not apt.matching(policy['exclude'], [n])]
     if policy['autoremove'] == 'kernels':
         names = [n for n in names if KERNEL_FILES.match(n)]
     if names and set(apt.simulate(['remove'] + names, options=options)['remove']) != set(names):
@@ -96,6 +105,8 @@ def unattended(policy, have, options=apt.PRIVATE):
     """(whether to remove unattended-upgrades, warning)."""
     if not policy['remove_unattended_upgrades'] or UNATTENDED not in have:
         return False, ''
+    if apt.matching(policy['exclude'], [UNATTENDED]):
+        return False, UNATTENDED + ' stays: patching_exclude names it'
     others = set(apt.simulate(['remove', UNATTENDED], options=options)['remove']) - {UNATTENDED}
     if others:
         return False, '%s stays: its removal would also remove %s' % (UNATTENDED, ', '.join(sorted(others)))

@@ -1,4 +1,5 @@
 """Tests of what the role's program reads and decides: python3 -m unittest discover -s ansible/tests"""
+import fcntl
 import io
 import os
 import sys
@@ -172,11 +173,27 @@ class Kernel(unittest.TestCase):
         self.assertEqual(reboot.parse_needrestart(NEEDRESTART), {'kernel': 3, 'services': ['cron.service', 'dbus.service']})
 
     def test_never_restart(self):
-        for name in ('docker.service', 'containerd.service', 'dbus.service', 'systemd-logind.service', 'pveproxy.service',
-                     'user@1000.service', 'getty@tty1.service', 'homelab-patch-orchestrate.service'):
-            self.assertTrue(reboot.NEVER_RESTART.match(name), name)
-        for name in ('ssh.service', 'cron.service', 'nginx.service', 'systemd-journald.service'):
-            self.assertFalse(reboot.NEVER_RESTART.match(name), name)
+        for name in ('docker.service', 'containerd.service', 'dbus.service', 'dbus-broker.service', 'systemd-logind.service',
+                     'pveproxy.service', 'pve-cluster.service', 'qmeventd.service', 'corosync.service', 'ceph-osd@1.service',
+                     'libvirtd.service', 'virtqemud.service', 'virtlogd.service', 'lxcfs.service', 'watchdog-mux.service',
+                     'gdm.service', 'gdm3.service', 'lightdm.service', 'sddm.service', 'display-manager.service',
+                     'iscsid.service', 'multipathd.service', 'systemd-networkd.service', 'networking.service',
+                     'ifup@eth0.service', 'NetworkManager.service', 'wg-quick@wg0.service', 'openvpn@home.service',
+                     'openvpn-server@home.service', 'tailscaled.service', 'user@1000.service', 'getty@tty1.service',
+                     'ssh@1-192.0.2.1:22.service', 'homelab-patch.service', 'homelab-patch-orchestrate.service'):
+            self.assertTrue(reboot.spared(name), name)
+        for name in ('ssh.service', 'cron.service', 'nginx.service', 'systemd-journald.service', 'systemd-resolved.service',
+                     'virtuoso.service', 'mygdm.service'):
+            self.assertFalse(reboot.spared(name), name)
+
+    def test_the_service_a_run_was_started_in_is_not_restarted(self):
+        self.assertTrue(reboot.spared('cron.service', ['cron.service']))
+        for cgroup, want in (('0::/system.slice/cron.service\n', ['cron.service']),
+                             ('0::/system.slice/ssh.service\n', []), ('0::/user.slice/user-0.slice/session-3.scope\n', []),
+                             ('1:name=systemd:/user.slice/user@0.service/app.slice/my.service\n0::/\n',
+                              ['my.service', 'user@0.service']), ('', [])):
+            with mock.patch.object(system, 'read_text', lambda path, text=cgroup: text):
+                self.assertEqual(system.caller(), want)
 
     def test_forecast(self):
         self.assertIn('is a new kernel', reboot.forecast(['linux-image-6.1.0-41-amd64', 'vim']))
@@ -279,7 +296,7 @@ class Program(unittest.TestCase):
     def test_the_empty_result_has_all_keys(self):
         self.assertEqual(sorted(system.empty_result()), sorted([
             'version', 'run', 'check', 'hold', 'packages', 'held_packages', 'kept_back', 'excluded', 'conffiles',
-            'lists_age_seconds', 'warnings', 'reboot_required', 'reboot_reasons', 'reboot_forecast', 'rebooted', 'kernel',
+            'lists_age_seconds', 'warnings', 'reboot_required', 'reboot_reasons', 'reboot_forecast', 'rebooted', 'reboot_futile', 'kernel',
             'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'failure']))
 
 
@@ -287,6 +304,12 @@ class Run(unittest.TestCase):
     """upgrade(): one unit for a run, whoever asks how often."""
 
     def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name in ('STATE', 'LOCK'):
+            patch = mock.patch.object(system, name, os.path.join(folder.name, name))
+            patch.start()
+            self.addCleanup(patch.stop)
         self.states, self.files, self.started = [], {}, []
         for name, fake in (('has_systemd', lambda: True), ('unit_active', lambda: self.states.pop(0)),
                            ('read_json', self.files.get), ('start', self.start), ('lost', lambda run: {'lost': run})):
@@ -298,6 +321,8 @@ class Run(unittest.TestCase):
         self.addCleanup(patch.stop)
 
     def start(self, run, policy):
+        with open(system.LOCK, 'w', encoding='utf-8') as f, self.assertRaises(BlockingIOError):
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)       # two starters: the second waits, then looks again
         self.started.append(run)
         self.files[unit.REQUEST] = {'run': run}
         self.files.pop(unit.RESULT, None)

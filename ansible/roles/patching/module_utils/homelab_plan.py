@@ -155,9 +155,9 @@ def plan(policy, run_id):
         warnings.append('systemd does not run here: failed units are unknown, and a real run is refused')
     units = failed_units()
     result['failed_units'] = {'before': units, 'after': units}
-    result['kernel'], result['reboot_reasons'] = reboot.state()
-    result['reboot_required'] = bool(result['reboot_reasons'])
-    result['reboot_forecast'] = '; '.join(result['reboot_reasons'] + [f for f in [reboot.forecast(coming)] if f])
+    reboot.judge(result, *reboot.state())
+    due = [] if result['reboot_futile'] else result['reboot_reasons']
+    result['reboot_forecast'] = '; '.join(due + [f for f in [reboot.forecast(coming)] if f])
     return result
 
 

@@ -2,17 +2,20 @@
 import re
 
 from .homelab_apt import installed
-from .homelab_system import UNIT, read_text, run
+from .homelab_system import FUTILE, UNIT, boot_id, read_json, read_text, remove, run, write_json
 
 KERNEL_PACKAGE = re.compile(r'^(?:linux-image|pve-kernel|proxmox-kernel)-(\d.*?)(?:-unsigned|-signed)?$')
 # 6.1.0-40-amd64, 6.12.48+deb13-cloud-amd64, 6.8.12-4-pve: a version and a flavour
 RELEASE = re.compile(r'^(\d+\.[^-]+(?:-\d[^-]*)?)-([a-z].*)$')
 # "#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)": the package version of the running kernel
 BUILD = re.compile(r'\bDebian (\d\S*)')
-# A restart of these cuts guests, sessions or the link. needrestart spares some of them only when asked itself.
+# A restart of these cuts guests, sessions, disks or the link, or has the watchdog reset the host. needrestart spares
+# some of them only when asked itself. ssh is not among them: it leaves its sessions alone.
 NEVER_RESTART = re.compile(
-    r'^(docker|containerd|dbus|systemd-logind|pve|qemu|libvirt|virtlogd|virtlockd|lxc|corosync|spiceproxy|user@|'
-    r'getty@|serial-getty@|session-|networking|ifup@|NetworkManager|wpa_supplicant|homelab-patch-orchestrate)')
+    r'^(docker|containerd|dbus|systemd-logind|systemd-networkd|pve|qemu|qmeventd|ceph|libvirt|virt\w+d\b|lxc|incus|'
+    r'corosync|pacemaker|spiceproxy|watchdog|user@|getty@|serial-getty@|session-|ssh@|sshd@|gdm|lightdm|sddm|xdm|'
+    r'display-manager|iscsid|open-iscsi|multipathd|networking|ifup@|NetworkManager|wpa_supplicant|wg-quick@|openvpn|'
+    r'tailscaled|homelab-patch)')
 # Programs that stay in old code until a reboot when one of these is upgraded.
 FORECAST = re.compile(r'^(dbus(-daemon|-broker)?|libc6|libsystemd0|systemd)$')
 
@@ -72,8 +75,13 @@ def reboot_required_file():
     return ['asked for by ' + p for p in packages] or ['/run/reboot-required']
 
 
-def state(found=None):
-    """(kernel, reasons) now. found: what needrestart said, if it was asked already."""
+def spared(name, caller=()):
+    """Whether a service must not be restarted. caller: services that the run itself was started in."""
+    return name in caller or bool(NEVER_RESTART.match(name))
+
+
+def state(found=None, caller=()):
+    """(kernel, reasons) now. found: what needrestart said, if it was asked already. caller: see spared."""
     found = needrestart() if found is None else found
     k = kernel(installed(), run(['uname', '-r']).stdout.strip(), run(['uname', '-v']).stdout)
     reasons = reboot_required_file()
@@ -82,8 +90,29 @@ def state(found=None):
     elif k['state'] == 'current' and found['kernel'] in (2, 3):
         reasons.append('needrestart expects another kernel than %s' % k['running'])
     reasons += ['%s runs old code and is only replaced by a reboot' % s
-                for s in found['services'] if NEVER_RESTART.match(s)]
+                for s in found['services'] if spared(s, caller)]
     return k, reasons
+
+
+def note(reasons):
+    """Remember, right after a reboot of ours, the reasons that are still there: another one would not help."""
+    if reasons:
+        write_json(FUTILE, {'boot_id': boot_id(), 'reasons': reasons})
+    else:
+        remove(FUTILE)
+
+
+def futile(reasons):
+    """Whether a reboot of ours has been tried against all of these reasons, and the host still runs in that boot."""
+    tried = read_json(FUTILE) or {}
+    return bool(reasons) and tried.get('boot_id') == boot_id() and set(reasons) <= set(tried['reasons'])
+
+
+def judge(result, kernel, reasons):
+    """Put into result whether the host needs a reboot, and whether one would help."""
+    result.update(kernel=kernel, reboot_reasons=reasons, reboot_required=bool(reasons), reboot_futile=futile(reasons))
+    if result['reboot_futile']:
+        result['warnings'] += [w for w in ('reboot did not help: ' + r for r in reasons) if w not in result['warnings']]
 
 
 def forecast(names):

@@ -14,6 +14,7 @@ REQUEST = STATE + '/request.json'       # what the unit was asked to do
 BEFORE = STATE + '/before.json'         # packages as they were; kept until their changes are published
 RESULT = STATE + '/result.json'         # how the last run of the unit went
 PROGRESS = STATE + '/progress.json'
+FUTILE = STATE + '/futile.json'         # what a reboot of ours did not help against, in which boot
 METRICS = STATE + '/metrics.json'       # what patch.prom must remember between two writers
 APT_LOG = STATE + '/apt.log'
 APT_STATUS = STATE + '/apt.status'
@@ -142,6 +143,13 @@ def boot_id():
     return read_text('/proc/sys/kernel/random/boot_id').strip()
 
 
+def caller():
+    """Services this process runs in: of a session there is none, of a timer or a daemon its own."""
+    parts = {part for line in read_text('/proc/self/cgroup').splitlines() for part in line.split('/')}
+    # a restart of sshd leaves its sessions alone, whatever cgroup they are in
+    return sorted(p for p in parts if p.endswith('.service') and p not in ('ssh.service', 'sshd.service'))
+
+
 def has_systemd():
     return os.path.isdir('/run/systemd/system')
 
@@ -182,7 +190,7 @@ def empty_result(run_id='', check=False):
         'version': 1, 'run': run_id, 'check': check, 'hold': None,
         'packages': [], 'held_packages': [], 'kept_back': [], 'excluded': [], 'conffiles': [],
         'lists_age_seconds': 0, 'warnings': [],
-        'reboot_required': False, 'reboot_reasons': [], 'reboot_forecast': '', 'rebooted': False,
+        'reboot_required': False, 'reboot_reasons': [], 'reboot_forecast': '', 'rebooted': False, 'reboot_futile': False,
         'kernel': {'running': '', 'installed': '', 'state': 'unknown'},
         'services_restarted': [], 'failed_units': {'before': [], 'after': []},
         'dpkg_audit': '', 'reattached': False, 'failure': None,

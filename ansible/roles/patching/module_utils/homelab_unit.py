@@ -7,8 +7,8 @@ import zipfile
 
 from . import (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot,
                homelab_system, homelab_upgrade)
-from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id,
-                             empty_result, failed_units, finished_starting, has_systemd, make_state_dir, read_json,
+from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id, caller,
+                             empty_result, failed_units, finished_starting, has_systemd, locked, read_json,
                              read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
 
 MODULES = (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot, homelab_system,
@@ -43,15 +43,14 @@ def install():
 
 
 def start(run_id, policy):
-    """Start the unit for this run. The fixed name makes two at once impossible: systemd refuses the second.
+    """Start the unit for this run; whether that changed the program. Called with the lock held: nobody else starts one.
 
     The result of before goes: what it had changed is still in before.json, unless it was published.
     """
-    make_state_dir()
     changed = install()
     remove(PROGRESS)
     remove(RESULT)
-    write_json(REQUEST, {'run': run_id, 'policy': policy})
+    write_json(REQUEST, {'run': run_id, 'policy': policy, 'caller': caller()})
     run(['systemctl', 'reset-failed', UNIT], timeout=60)
     done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + UNIT,
                 '--description=homelab-patch: upgrade of this host', '--property=Type=exec',
@@ -74,22 +73,23 @@ def upgrade(run_id, policy, wait):
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
     deadline, changed, ours = time.monotonic() + wait, False, False
     while True:
-        active = unit_active()          # asked before the result is read: a unit writes it, then ends
-        request, report = read_json(REQUEST) or {}, read_json(RESULT) or {}
-        if ours and request.get('run') != run_id:
-            # whoever started us is gone, and a later run is at work: starting ours again would take its result away
-            raise Failure('start', 'run %s has taken over on this host' % request.get('run'))
-        ours = ours or request.get('run') == run_id
-        if active:
-            if time.monotonic() >= deadline:
-                return {'state': 'running', 'changed': changed, 'msg': progress(request.get('run'), run_id)}
-            time.sleep(0.5)
-        elif report.get('run') == run_id and not report['published']:
-            return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result']}
-        elif request.get('run') == run_id and not report:
-            return {'state': 'done', 'changed': True, 'result': lost(run_id)}
-        else:
-            changed = start(run_id, policy)
+        with locked():                      # what is seen still holds when the unit is started for it
+            active = unit_active()          # asked before the result is read: a unit writes it, then ends
+            request, report = read_json(REQUEST) or {}, read_json(RESULT) or {}
+            if ours and request.get('run') != run_id:
+                # whoever started us is gone, and a later run is at work: starting ours again would take its result away
+                raise Failure('start', 'run %s has taken over on this host' % request.get('run'))
+            ours = ours or request.get('run') == run_id
+            if not active:
+                if report.get('run') == run_id and not report['published']:
+                    return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result']}
+                if request.get('run') == run_id and not report:
+                    return {'state': 'done', 'changed': True, 'result': lost(run_id)}
+                changed = start(run_id, policy)
+                continue
+        if time.monotonic() >= deadline:
+            return {'state': 'running', 'changed': changed, 'msg': progress(request.get('run'), run_id)}
+        time.sleep(0.5)
 
 
 def progress(at_work, run_id):
@@ -114,8 +114,7 @@ def lost(run_id):
         result['failed_units'] = {'before': kept['failed_units'], 'after': failed_units()}
     phase = (read_json(PROGRESS) or {}).get('phase', 'start')
     result['dpkg_audit'] = homelab_apt.audit()
-    result['kernel'], result['reboot_reasons'] = homelab_reboot.state()
-    result['reboot_required'] = bool(result['reboot_reasons'])
+    homelab_reboot.judge(result, *homelab_reboot.state())
     result['failure'] = Failure(phase, 'the upgrade ended without a result: %s; the next run repairs and goes on'
                                 % words).data()
     write_json(RESULT, {'run': run_id, 'published': False, 'boot_id': boot_id(), 'changed': True,
@@ -129,17 +128,20 @@ def settle(run_id, wait):
     if report.get('run') != run_id:
         raise Failure('reboot', 'the host has come back without the result of its upgrade')
     result = report['result']
-    if boot_id() == report['boot_id']:
-        raise Failure('reboot', 'the host did not restart: it is still the same boot')
+    deadline = time.monotonic() + wait
+    while boot_id() == report['boot_id']:       # still on its way down; that ends us, and we are asked again
+        if time.monotonic() >= deadline:
+            raise Failure('reboot', 'the host did not restart: it is still the same boot')
+        time.sleep(0.5)
     state = finished_starting(wait)
     units = failed_units()
     kernel, reasons = homelab_reboot.state()
-    for reason in reasons:
-        if reason in result['reboot_reasons']:
-            result['warnings'].append('reboot did not help: ' + reason)
+    result['warnings'] += ['reboot did not help: ' + r for r in reasons if r in result['reboot_reasons']]
+    homelab_reboot.note(reasons)
     fresh = sorted(set(units) - set(result['failed_units']['before']))
     result['failed_units']['after'] = units
-    result.update(rebooted=True, kernel=kernel, reboot_reasons=reasons, reboot_required=bool(reasons), failure=None)
+    result.update(rebooted=True, kernel=kernel, reboot_reasons=reasons, reboot_required=bool(reasons),
+                  reboot_futile=bool(reasons), failure=None)
     if fresh:
         result['failure'] = Failure('reboot', 'failed after the reboot: ' + ', '.join(fresh)).data()
     elif state not in ('running', 'degraded'):
@@ -159,6 +161,8 @@ def record(run_id, policy, success):
     upgraded = sum(1 for p in report['result']['packages'] if p['to'])
     warning = homelab_metrics.publish(policy['textfile_dir'], upgraded, success, report['pending'],
                                       report['result']['reboot_required'])
-    write_json(RESULT, dict(report, published=True))
-    remove(BEFORE)
+    with locked():
+        if read_json(RESULT) == report:     # else another run has begun meanwhile: all of this is its own now
+            write_json(RESULT, dict(report, published=True))
+            remove(BEFORE)
     return warning

@@ -1,4 +1,5 @@
 """What the unit does: one upgrade of this host, and a durable result whatever happens."""
+import contextlib
 import errno
 import fcntl
 import glob
@@ -27,6 +28,7 @@ class Upgrade:
 
     def __init__(self, request):
         self.policy = request['policy']
+        self.caller = request.get('caller', [])
         self.result = empty_result(request['run'])
         self.before = {}
         self.security = set()
@@ -57,6 +59,7 @@ class Upgrade:
 
     def begin(self):
         """Note the packages as they are, unless a run whose changes nobody has published noted them before."""
+        write_durable(APT_LOG, b'')
         units = failed_units()
         kept = read_json(BEFORE)
         if kept:
@@ -69,6 +72,7 @@ class Upgrade:
         self.result['failed_units'] = {'before': kept['failed_units'], 'after': units}
 
     def progress(self, phase, total=0):
+        tell('%s: %s%s' % (self.result['run'], phase, ', %d packages' % total if total else ''))
         write_json(PROGRESS, {'run': self.result['run'], 'phase': phase, 'total': total})
 
     def warn(self, text):
@@ -89,12 +93,12 @@ class Upgrade:
         said = apt.audit()
         if not said:
             return
-        self.call(['dpkg', '--configure', '-a', '--force-confdef', '--force-confold'])
+        _, log = self.call(['dpkg', '--configure', '-a', '--force-confdef', '--force-confold'])
         left = apt.audit()
         if left:
-            name, _ = apt.broken_package('', read_text(APT_LOG))
+            name, _ = apt.broken_package('', log)
             raise Failure('dpkg', 'dpkg is not in order and `dpkg --configure -a` does not mend it%s: repair it by hand'
-                          % (': package %s fails' % name if name else ''), left + '\n' + tail(read_text(APT_LOG)))
+                          % (': package %s fails' % name if name else ''), left + '\n' + tail(log))
         self.warn('dpkg was interrupted earlier; `dpkg --configure -a` has mended it')
 
     def check_space(self, names=()):
@@ -146,7 +150,7 @@ class Upgrade:
     def restart_services(self):
         """One pass over services that run old code. What must not be restarted asks for a reboot instead."""
         found = reboot.needrestart()
-        services = [n for n in found['services'] if not reboot.NEVER_RESTART.match(n)]
+        services = [n for n in found['services'] if not reboot.spared(n, self.caller)]
         if services and not apt.changes(self.before, apt.installed(), ()):
             self.warn('nothing was upgraded, so nothing is restarted, but old code runs in ' + ', '.join(services))
             services = []
@@ -155,26 +159,37 @@ class Upgrade:
                 self.result['services_restarted'].append(name)
             else:
                 self.warn('%s could not be restarted after the upgrade' % name)
-        self.result['kernel'], self.result['reboot_reasons'] = reboot.state(found)
+        reboot.judge(self.result, *reboot.state(found, self.caller))
         self.result['failed_units']['after'] = failed_units()
         fresh = set(self.result['failed_units']['after']) - set(self.result['failed_units']['before'])
         if fresh:
             raise Failure('services', 'failed since the upgrade began: %s' % ', '.join(sorted(fresh)))
 
     def call(self, argv, status=False, pass_fds=()):
-        """Run what changes the host, with its output in apt.log: our own death does not break a pipe of it."""
+        """Run what changes the host; (exit code, what it printed).
+
+        It prints into apt.log, and we copy that into the journal: our own death does not break a pipe of it.
+        """
         self.changed = True
-        with open(APT_LOG, 'wb') as log, open(APT_STATUS, 'wb') as lines:
+        with open(APT_LOG, 'ab') as log, open(APT_STATUS, 'wb') as lines, open(APT_LOG, 'rb') as printed:
+            printed.seek(0, os.SEEK_END)
             if status:
                 argv, pass_fds = argv + ['-o', 'APT::Status-Fd=%d' % lines.fileno()], tuple(pass_fds) + (lines.fileno(),)
-            return subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV, pass_fds=pass_fds)
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV, pass_fds=pass_fds)
+            text, code = b'', None
+            while code is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(1)
+                new = printed.read()
+                tell(new)
+                text += new
+            return code, text.decode(errors='replace')
 
     def apt_get(self, args, pins=''):
         with apt.pinned(pins) as (options, fds):
-            code = self.call(['apt-get', '-y'] + KEEP_CONFFILES + options + args, status=True, pass_fds=fds)
+            code, log = self.call(['apt-get', '-y'] + KEEP_CONFFILES + options + args, status=True, pass_fds=fds)
         if code == 0:
             return
-        log = read_text(APT_LOG)
         name, message = apt.broken_package(read_text(APT_STATUS), log)
         if name:
             reason = 'package %s failed%s' % (name, ': ' + message if message else '')
@@ -190,15 +205,27 @@ class Upgrade:
             r['packages'] = apt.changes(self.before, apt.installed(), self.security)
             r['conffiles'] = sorted(set(dist_files()) - self.known_files)
         r['dpkg_audit'] = apt.audit()
+        if r['dpkg_audit'] and not r['failure']:
+            r['failure'] = Failure('dpkg', 'apt-get reports success, but dpkg is not in order: look at `dpkg --audit` on the '
+                                   'host; the next run tries to mend it', r['dpkg_audit']).data()
         if not r['kernel']['running']:
-            r['kernel'], r['reboot_reasons'] = reboot.state({'kernel': 0, 'services': []})
-        r['reboot_required'] = bool(r['reboot_reasons'])
+            reboot.judge(r, *reboot.state({'kernel': 0, 'services': []}))
         warning = metrics.missing(self.policy['textfile_dir'])
         if warning:
             self.warn(warning)
         write_json(RESULT, {'run': r['run'], 'published': False, 'boot_id': boot_id(),
                             'changed': self.changed or bool(r['packages']),
                             'pending': plan.pending(options=apt.LIVE), 'result': r})
+        for line in r['warnings'] + ([r['failure']['reason']] if r['failure'] else []):
+            tell('%s: %s' % (r['run'], line))
+
+
+def tell(text):
+    """Write to the journal: of our own unit that is standard output."""
+    data = text if isinstance(text, bytes) else text.encode() + b'\n'
+    with contextlib.suppress(OSError):      # a journal that is gone stops no upgrade
+        while data:
+            data = data[os.write(1, data):]
 
 
 def restart_command(name):

@@ -1,0 +1,174 @@
+"""Tests of the unit's own steps: its log, its last look at dpkg, and what it remembers of a reboot that did not help."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
+from module_utils import homelab_apt as apt                  # noqa: E402
+from module_utils import homelab_reboot as reboot            # noqa: E402
+from module_utils import homelab_system as system            # noqa: E402
+from module_utils import homelab_unit as unit                # noqa: E402
+from module_utils import homelab_upgrade as upgrade          # noqa: E402
+
+UNMENDED = """\
+The following packages are only half configured, probably due to problems
+configuring them the first time.  The configuration should be retried using
+dpkg --configure <package> or the configure menu option in dselect:
+ lab-app              made up
+"""
+NO_CHECKSUMS = """\
+The following packages are missing the md5sums control file in the
+database, they need to be reinstalled:
+ vendor-tool          made up
+
+"""
+
+
+class Files(unittest.TestCase):
+    """The state directory is a folder of the test's."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        for module in (system, reboot, unit, upgrade):
+            for name in ('STATE', 'LOCK', 'APT_LOG', 'APT_STATUS', 'BEFORE', 'FUTILE', 'PROGRESS', 'REQUEST', 'RESULT'):
+                if hasattr(module, name):
+                    self.patch(module, name, os.path.join(self.folder, name))
+
+    def patch(self, *args):
+        patch = mock.patch.object(*args)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def step(self):
+        return upgrade.Upgrade({'run': 'r', 'policy': {'textfile_dir': self.folder}})
+
+
+class Log(Files):
+    def test_each_step_is_kept_and_reaches_the_journal(self):
+        told = []
+        self.patch(upgrade, 'tell', lambda text: told.append(text))
+        for name, value in (('installed', dict), ('failed_units', list), ('dist_files', list)):
+            self.patch(upgrade.apt if name == 'installed' else upgrade, name, value)
+        step = self.step()
+        with open(upgrade.APT_LOG, 'w', encoding='utf-8') as f:
+            f.write('of the run before\n')
+        step.begin()
+        self.assertEqual(step.call(['sh', '-c', 'echo one; echo oops >&2; exit 3']), (3, 'one\noops\n'))
+        self.assertEqual(step.call(['echo', 'two']), (0, 'two\n'))
+        self.assertEqual(system.read_text(upgrade.APT_LOG), 'one\noops\ntwo\n')
+        self.assertEqual(b''.join(told), b'one\noops\ntwo\n')
+
+    def test_telling_survives_a_journal_that_is_gone(self):
+        code = 'import sys; sys.path.insert(0, %r); from module_utils import homelab_upgrade as u; u.tell("x"); u.tell(b"y"); ' \
+               'sys.stderr.write("on")' % sys.path[0]
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run([sys.executable, '-B', '-c', code], stdout=write, stderr=subprocess.PIPE, check=False)
+        os.close(write)
+        self.assertEqual((done.returncode, done.stderr), (0, b'on'))
+
+
+class End(Files):
+    def finish(self, audit, failure=None):
+        self.patch(upgrade.apt, 'audit', lambda: audit)
+        self.patch(upgrade.plan, 'pending', lambda **_: {})
+        self.patch(upgrade.reboot, 'state', lambda *_: ({'running': 'x', 'installed': '', 'state': 'unknown'}, []))
+        self.patch(upgrade, 'tell', lambda text: None)
+        step = self.step()
+        step.result['failure'] = failure
+        step.finish()
+        return system.read_json(upgrade.RESULT)['result']['failure']
+
+    def test_dpkg_in_disorder_is_a_failure_although_apt_succeeded(self):
+        failure = self.finish(UNMENDED)
+        self.assertEqual((failure['phase'], failure['detail']), ('dpkg', UNMENDED))
+        self.assertIn('dpkg is not in order', failure['reason'])
+
+    def test_dpkg_in_order(self):
+        self.assertIsNone(self.finish(''))
+
+    def test_the_first_failure_stands(self):
+        first = {'phase': 'upgrade', 'reason': 'no'}
+        self.assertEqual(self.finish(UNMENDED, first), first)
+
+    def test_a_package_without_checksums_is_in_order(self):
+        self.assertEqual(apt.parse_audit(NO_CHECKSUMS), '')
+        self.assertEqual(apt.parse_audit(NO_CHECKSUMS + UNMENDED), UNMENDED.strip('\n'))
+
+
+class Reboot(Files):
+    def setUp(self):
+        super().setUp()
+        self.boot, self.reasons = 'first', ['asked for by linux', 'dbus runs old code']
+        for module in (reboot, unit):
+            self.patch(module, 'boot_id', lambda: self.boot)
+        self.patch(unit.homelab_reboot, 'state', lambda *_: ({'running': 'x'}, list(self.reasons)))
+        self.patch(unit, 'finished_starting', lambda wait: 'running')
+        self.patch(unit, 'failed_units', list)
+
+    def judge(self):
+        result = system.empty_result('r')
+        reboot.judge(result, {}, self.reasons)
+        return result
+
+    def restart(self):
+        result = self.judge()
+        system.write_json(unit.RESULT, {'run': 'r', 'published': False, 'boot_id': self.boot, 'result': result})
+        self.boot += '+'
+        return unit.settle('r', 0)
+
+    def test_one_that_did_not_help_is_not_tried_again(self):
+        self.assertFalse(self.judge()['reboot_futile'])
+        settled = self.restart()
+        self.assertEqual((settled['reboot_required'], settled['reboot_futile'], len(settled['warnings'])), (True, True, 2))
+        again = self.judge()
+        self.assertTrue(again['reboot_required'] and again['reboot_futile'])
+        self.assertEqual(again['warnings'][0], 'reboot did not help: asked for by linux')
+
+    def test_until_the_reasons_change(self):
+        self.restart()
+        self.reasons = self.reasons[:1]
+        self.assertTrue(self.judge()['reboot_futile'])
+        self.reasons = self.reasons + ['another']
+        self.assertFalse(self.judge()['reboot_futile'])
+        self.assertEqual(self.judge()['warnings'], [])
+
+    def test_until_the_host_was_restarted_by_somebody(self):
+        self.restart()
+        self.boot = 'third'
+        self.assertFalse(self.judge()['reboot_futile'])
+
+    def test_one_that_helped_leaves_no_memory(self):
+        self.restart()
+        self.reasons = []
+        self.assertFalse(self.restart()['reboot_futile'])
+        self.assertFalse(os.path.exists(reboot.FUTILE))
+
+    def test_a_host_that_is_still_in_the_same_boot(self):
+        system.write_json(unit.RESULT, {'run': 'r', 'boot_id': self.boot, 'result': self.judge()})
+        with self.assertRaisesRegex(system.Failure, 'still the same boot'):
+            unit.settle('r', 0)
+
+
+class Published(Files):
+    def test_a_run_that_began_meanwhile_keeps_its_files(self):
+        theirs = {'run': 'new', 'published': False}
+        mine = {'run': 'old', 'published': False, 'pending': {}, 'result': dict(system.empty_result('old'))}
+        for meanwhile, want, before in ((None, dict(mine, published=True), False), (theirs, theirs, True)):
+            system.write_json(unit.RESULT, mine)
+            system.write_json(unit.BEFORE, {})
+            with mock.patch.object(unit.homelab_metrics, 'publish',
+                                   lambda *_, doc=meanwhile: system.write_json(unit.RESULT, doc) if doc else ''):
+                unit.record('old', {'textfile_dir': self.folder}, True)
+            self.assertEqual(system.read_json(unit.RESULT), want)
+            self.assertEqual(os.path.exists(unit.BEFORE), before)
+
+
+if __name__ == '__main__':
+    unittest.main()

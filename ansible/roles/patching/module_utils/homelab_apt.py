@@ -158,8 +158,8 @@ def parse_policy(text):
     return {n: tuple(v) for n, v in found.items()}
 
 
-def held():
-    return run(['apt-mark', 'showhold']).stdout.split()
+def held(options=PRIVATE):
+    return run(['apt-mark', 'showhold'] + options).stdout.split()
 
 
 def audit():

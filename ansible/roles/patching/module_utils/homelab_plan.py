@@ -54,7 +54,7 @@ def survey(policy, have, options=apt.PRIVATE):
     if touched:
         raise Failure('plan', 'the upgrade would change %s, which patching_exclude keeps as it is: look at what needs it '
                       'with apt-get -s %s' % (', '.join(touched), ' '.join(command)))
-    holds = apt.held()
+    holds = apt.held(options)
     kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
     versions = apt.candidates(sorted(set(holds + kept + excluded)), first, options)
     return {
@@ -131,7 +131,7 @@ def pending(options=apt.PRIVATE):
     """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out."""
     sim = apt.simulate(COMMANDS['security'], options=options)
     upgrades = [p for p in sim['install'].values() if p['from']]
-    holds = apt.held()
+    holds = apt.held(options)
     waiting = [n for n, (has, new) in apt.candidates(holds, options=options).items() if has and new != has]
     return {'security': sum(p['security'] for p in upgrades), 'other': sum(not p['security'] for p in upgrades),
             'held': len(waiting), 'kept_back': len([n for n in sim['kept'] if n not in holds])}

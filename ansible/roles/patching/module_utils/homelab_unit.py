@@ -53,7 +53,7 @@ def start(run_id, policy):
     write_json(REQUEST, {'run': run_id, 'policy': policy, 'caller': caller()})
     run(['systemctl', 'reset-failed', UNIT], timeout=60)
     done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + UNIT,
-                '--description=homelab-patch: upgrade of this host', '--property=Type=exec',
+                '--description=homelab-patch: upgrade of this host', '--property=Type=exec', '--property=SyslogIdentifier=homelab-patch',
                 # nothing that happens to the program may cut dpkg: a stop tells it alone, and it lets dpkg finish
                 '--property=KillMode=process', '--property=TimeoutStopSec=1800', '--property=OOMPolicy=continue',
                 '/usr/bin/python3', PROGRAM, 'apply'], timeout=120)

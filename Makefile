@@ -37,7 +37,7 @@ e2e:
 e2e-full:
 	e2e/need $$(cat e2e/lab/needs)
 	$(MAKE) --no-print-directory build
-	E2E_FULL=1 E2E_REQUIRED=1 go test -tags e2e -count=1 -timeout 60m -v ./e2e/...
+	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 90m -v ./e2e/...
 
 lint:
 	e2e/need ansible-core ansible-lint yamllint shellcheck

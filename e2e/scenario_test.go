@@ -192,7 +192,25 @@ type call struct {
 	args           []string
 	began          time.Time
 	before         []string // ids of the runs that were there before
-	stdout, stderr bytes.Buffer
+	stdout, stderr output
+}
+
+// output is what a program prints, to be read while it runs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // start calls the program and does not wait for it. It is ended with the test.
@@ -253,6 +271,17 @@ func (c *call) pid() int {
 	id, _, _ := strings.Cut(strings.TrimSpace(out.Stdout), " ")
 	pid, _ := strconv.Atoi(id)
 	return pid
+}
+
+// heard waits until the call has said so.
+func (c *call) heard(t *testing.T, words string) {
+	t.Helper()
+	e2e.Eventually(t, 10*time.Second, "the program says "+words, func() error {
+		if said := c.stderr.String(); !strings.Contains(said, words) {
+			return errors.New(said)
+		}
+		return nil
+	})
 }
 
 // signal sends a signal to the call's process.

@@ -163,9 +163,7 @@ func wantStop(t *testing.T, lab *e2e.Lab, s stop, before map[string]float64, beg
 		if _, ok := s.metrics["held"]; ok {
 			before[held] = s.metrics["held"]
 		}
-		if !maps.Equal(before, after) {
-			t.Errorf("metrics changed:\nbefore %v\nafter  %v", before, after)
-		}
+		wantSame(t, before, after)
 		return
 	}
 	want := maps.Clone(s.metrics)
@@ -189,9 +187,7 @@ func secondRun(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	out := run(t, lab, "run")
 	ev.Call("second run at the same time", out.Output, out.Took, said(out))
 	out.want(t, 5, nil, "another run is under way: "+id, fmt.Sprintf("process %d", first.pid()))
-	if after := metrics(t, lab, controller, "patch_orchestrate.prom"); !maps.Equal(before, after) {
-		t.Errorf("metrics changed:\nbefore %v\nafter  %v", before, after)
-	}
+	wantSame(t, before, metrics(t, lab, controller, "patch_orchestrate.prom"))
 	for _, name := range hosts {
 		lab.Exec(name, "touch", "/run/go-on")
 	}

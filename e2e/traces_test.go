@@ -64,6 +64,20 @@ func wantMetrics(t *testing.T, lab *e2e.Lab, host, file string, want map[string]
 	}
 }
 
+// wantSame compares two readings of a textfile.
+func wantSame(t *testing.T, before, after map[string]float64) {
+	t.Helper()
+	names := maps.Clone(before)
+	maps.Copy(names, after)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		was, there := before[name]
+		is, still := after[name]
+		if was != is || there != still {
+			t.Errorf("metric %s changed: %v (there: %v), before %v (there: %v)", name, is, still, was, there)
+		}
+	}
+}
+
 // wantRecent checks that a metric is a time between then and now.
 func wantRecent(t *testing.T, lab *e2e.Lab, host, file, name string, then time.Time) {
 	t.Helper()
@@ -134,7 +148,9 @@ func span(t *testing.T, lab *e2e.Lab, host string) (first, last time.Time) {
 
 // untouched remembers packages, configuration and dpkg.log of hosts, and returns a function that compares.
 func untouched(lab *e2e.Lab, names ...string) func(t *testing.T) {
-	look := func(lab *e2e.Lab, host string) []string { return lab.Files(host, "/var/lib/dpkg", "/etc", "/var/log/dpkg.log") }
+	look := func(lab *e2e.Lab, host string) []string {
+		return lab.Files(host, "/var/lib/dpkg", "/etc", "/var/log/dpkg.log")
+	}
 	before := map[string][]string{}
 	for _, name := range names {
 		before[name] = look(lab, name)

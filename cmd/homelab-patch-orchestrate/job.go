@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"homelab-patch-orchestrate/ansible"
 	"homelab-patch-orchestrate/internal/config"
@@ -84,14 +83,10 @@ func (j *job) resolve() error {
 	if j.script && !j.check {
 		return errors.New("--check was taken for the value of the flag before it; nothing was done")
 	}
-	var empty error
-	j.flags.Flags().Visit(func(f *pflag.Flag) {
-		if v := strings.Trim(f.Value.String(), `[]"`); v == "" && empty == nil {
-			empty = fmt.Errorf("--%s is empty: give it a value, or leave it out", f.Name)
+	for _, name := range []string{"limit", "project", "inventory", "playbook", "config", "state", "textfile"} {
+		if set(name) && strings.Trim(j.flags.Flags().Lookup(name).Value.String(), `[]"`) == "" {
+			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
 		}
-	})
-	if empty != nil {
-		return empty
 	}
 	cfg, err := config.Load(j.configFile, set("config"))
 	if err != nil {

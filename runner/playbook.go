@@ -123,6 +123,7 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 		defer r.Close()
 		watch.follow(&output{f: r, done: e.done}, orDiscard(p.Events), func(ev Event) {
 			if ev.Kind == KindStart { // both have been read, and may hold secrets
+				<-e.running // or what emit does could come before the start has returned
 				os.Remove(filepath.Join(dir, "vars.json"))
 				os.Remove(filepath.Join(dir, "limit"))
 			}

@@ -22,7 +22,7 @@ func TestSignals(t *testing.T) {
 		next     string // outcome of saltierpoop in the next run
 		reattach bool
 	}{
-		{"SIGINT once", []string{"INT"}, 130, "patched", []string{"stopping after this wave", "stopped after wave 0"}, "unchanged", false},
+		{"SIGINT once", []string{"INT"}, 130, "patched", []string{"no other wave begins", "stopped after wave 0"}, "unchanged", false},
 		{"SIGINT twice", []string{"INT", "INT"}, 130, "interrupted",
 			[]string{"interrupted in wave 0: SIGINT; interrupted: saltierpoop", "the next run finds it"}, "patched", true},
 		{"SIGTERM", []string{"TERM"}, 143, "interrupted",
@@ -41,7 +41,7 @@ func TestSignals(t *testing.T) {
 			for j, s := range c.signals {
 				call.signal(t, s)
 				if j < len(c.signals)-1 { // two at once are one to the kernel
-					call.heard(t, "stopping after this wave")
+					call.heard(t, "no other wave begins")
 				}
 			}
 			out := call.wait(t)

@@ -159,7 +159,8 @@ func untouched(lab *e2e.Lab, names ...string) func(t *testing.T) {
 		t.Helper()
 		for _, name := range names {
 			if now := look(lab.For(t), name); !slices.Equal(now, before[name]) {
-				t.Errorf("%s was touched: %q", name, difference(before[name], now))
+				lines := difference(before[name], now)
+				t.Errorf("%s was touched: %d lines differ, such as %q", name, len(lines), lines[:min(5, len(lines))])
 			}
 		}
 	}

@@ -31,7 +31,7 @@ func Record(t testing.TB, lab *Lab, suite, title string) *Evidence {
 		return e
 	}
 	const versions = `. /etc/os-release; echo "$PRETTY_NAME"; ansible --version | head -n 1; apt-get --version | head -n 1
-		systemctl --version | head -n 1; uname -r`
+		systemctl --version | head -n 1`
 	out := strings.Split(strings.TrimSpace(lab.Shell("infra-services", versions)), "\n")
 	e.head = fmt.Sprintf("commit %s, %s; %s; %s", commit(), time.Now().UTC().Format("2006-01-02 15:04 MST"),
 		runtime.Version(), strings.Join(out, "; "))

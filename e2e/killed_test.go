@@ -36,7 +36,7 @@ func TestOrchestratorKilled(t *testing.T) {
 	dead := c.wait(t)
 	ev.Call(fmt.Sprintf("SIGKILL in mid-upgrade; its processes were gone after %.1f s", gone.Seconds()), dead.Output, dead.Took, "")
 	wantEnded(t, lab)
-	if secret := lab.Shell(controller, "find /run/ansible-* -name vars.json -o -name limit"); secret != "" {
+	if secret := lab.Shell(controller, "find /run/ansible-run-* -name vars.json -o -name limit"); secret != "" {
 		t.Errorf("left by the killed run: %s", secret)
 	}
 	if state := lab.Run(t.Context(), "saltierpoop", "systemctl", "is-active", "homelab-patch.service").Stdout; state != "active\n" {

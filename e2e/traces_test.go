@@ -91,7 +91,7 @@ func wantRecent(t *testing.T, lab *e2e.Lab, host, file, name string, then time.T
 func wantQuiet(t *testing.T, lab *e2e.Lab) {
 	t.Helper()
 	wantEnded(t, lab)
-	if out := lab.Shell(controller, "ls -d /run/ansible-* 2>/dev/null || true"); out != "" {
+	if out := lab.Shell(controller, "ls -d /run/ansible-run-* 2>/dev/null || true"); out != "" {
 		t.Errorf("left on the controller: %s", out)
 	}
 }

@@ -29,7 +29,7 @@
 //   - Hosts, variables and secrets are on no command line. Variables and hosts
 //     go by files of mode 0600 under /run ($XDG_RUNTIME_DIR for others than
 //     root), removed as soon as Ansible has read them. Errors and logs hold
-//     nothing of Env.
+//     nothing of Env. What a killed process left there, the next run removes.
 //   - Nothing can ask a person: there is no terminal, standard input is empty,
 //     and ssh does not call an askpass program.
 //

@@ -35,11 +35,11 @@ func Match(ctx context.Context, dir, limit string, sources ...string) ([]string,
 	if err != nil || len(patterns) == 0 {
 		return nil, err
 	}
-	tmp, err := runDir()
+	tmp, remove, err := runDir()
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(tmp)
+	defer remove()
 	file := filepath.Join(tmp, "limit")
 	if err := os.WriteFile(file, []byte(strings.Join(patterns, "\n")+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("run folder: %w", err)

@@ -101,11 +101,11 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 	if err := p.check(); err != nil {
 		return f.result(), err
 	}
-	dir, err := runDir()
+	dir, remove, err := runDir()
 	if err != nil {
 		return f.result(), err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	cmd, env, err := p.prepare(dir)
 	if err != nil {
 		return f.result(), err
@@ -158,23 +158,6 @@ func (p Playbook) check() error {
 		}
 	}
 	return nil
-}
-
-// runDir makes the folder of one run: under /run, because it holds variables
-// and sockets, and because their paths must be short.
-func runDir() (string, error) {
-	base := os.Getenv("XDG_RUNTIME_DIR")
-	if os.Geteuid() == 0 {
-		base = "/run"
-	}
-	if fi, err := os.Stat(base); err != nil || !fi.IsDir() {
-		base = os.TempDir()
-	}
-	dir, err := os.MkdirTemp(base, "ansible-")
-	if err != nil {
-		return "", fmt.Errorf("run folder: %w", err)
-	}
-	return dir, nil
 }
 
 // prepare writes the files of a run into dir and builds its command line and

@@ -21,7 +21,7 @@ demo:
 
 # All tests: the fast ones, then the ones on booted hosts.
 test:
-	e2e/need gcc libc6-dev ansible-core openssh-server openssh-client strace python3
+	e2e/need gcc libc6-dev ansible-core openssh-server openssh-client strace python3 prometheus
 	go vet ./... && go vet -tags 'e2e e2efull' ./e2e/...
 	go test -race ./...
 	python3 -m unittest discover -s ansible/tests

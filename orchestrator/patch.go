@@ -18,6 +18,7 @@ type Patch struct {
 	Warnings          []string      `json:"warnings"`
 	RebootRequired    bool          `json:"reboot_required"` // still, at the end
 	RebootReasons     []string      `json:"reboot_reasons"`
+	RebootFutile      bool          `json:"reboot_futile"`   // in this boot, a restart of ours helped against none of them
 	RebootForecast    string        `json:"reboot_forecast"` // check mode: whether it would reboot
 	Rebooted          bool          `json:"rebooted"`
 	Kernel            Kernel        `json:"kernel"`

@@ -58,7 +58,7 @@ class Sources(unittest.TestCase):
                 ('http://third.example/apt', 'next', True, False),
                 ('http://first.example/security', './', True, True),
                 ('http://security.debian.org', 'x', False, True),
-                ('http://deb.debian.org/debian', 'x', True, True),
+                ('http://ftp.debian.org/debian', 'x', True, True),
                 ('http://cache.example:3142/ftp.debian.org/debian', 'x', True, True),
                 ('http://de.archive.ubuntu.com/ubuntu', 'x', True, True),
                 ('http://notdebian.org', 'x', False, False),
@@ -70,7 +70,7 @@ class Sources(unittest.TestCase):
                 ('http://mirror.example/debian', 'trixie', False, True),
                 ('http://third.example/notdebian', './', False, False)):
             self.assertEqual(lists.is_debians(site, release, ORIGINS if known else {}), want, site)
-        self.assertFalse(lists.is_debians(docker, 'x', {}, [docker, 'http://deb.debian.org/debian']))
+        self.assertFalse(lists.is_debians(docker, 'x', {}, [docker, 'http://ftp.debian.org/debian']))
 
 
 class Judged(unittest.TestCase):
@@ -126,8 +126,8 @@ class Judged(unittest.TestCase):
 
     def test_a_list_of_mirrors_is_reached_through_a_mirror(self):
         origins = lists.parse_sources('mirror+file:/etc/apt/mirrors/debian.list|bookworm|Debian|Debian')
-        self.assertTrue(self.judge('Hit:2 https://deb.debian.org/debian bookworm InRelease\n', origins=origins).fresh)
-        self.assertFalse(self.judge('Hit:2 https://deb.debian.org/debian trixie InRelease\n', origins=origins).fresh)
+        self.assertTrue(self.judge('Hit:2 https://ftp.debian.org/debian bookworm InRelease\n', origins=origins).fresh)
+        self.assertFalse(self.judge('Hit:2 https://ftp.debian.org/debian trixie InRelease\n', origins=origins).fresh)
 
 
 class Age(unittest.TestCase):

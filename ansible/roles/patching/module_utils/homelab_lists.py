@@ -28,7 +28,7 @@ Dir::Cache "{0}/cache";
 ERR = re.compile(r'^Err:\d+ (\S+) (\S+) ?(.*)$')
 REACHED = re.compile(r'^(?:Hit|Get):\d+ (\S+) (\S+) (?:In)?Release\b')
 ADDRESS = re.compile(r'[a-z][a-z+]*:/[^\s\']*')
-# deb.debian.org, also behind a cache that has it in the path: http://cache:3142/deb.debian.org/debian
+# ftp.debian.org, also behind a cache that has it in the path: http://cache:3142/ftp.debian.org/debian
 DEBIANS_HOST = re.compile(r'[/.](debian\.org|ubuntu\.com)(:\d+)?(/|$)')
 
 # problem: why the lists must not be used, or ''. fresh: all of Debian's sources were reached.

@@ -128,7 +128,13 @@ func (j *job) resolve() error {
 	if set("wave") && j.wave < 0 {
 		return fmt.Errorf("--wave %d: waves are numbered from 0", j.wave)
 	}
-	return j.project()
+	if err := j.project(); err != nil {
+		if set("project") || set("playbook") {
+			return err
+		}
+		return &settingsError{err}
+	}
+	return nil
 }
 
 // project finds the playbook and what surrounds it.

@@ -232,6 +232,11 @@ func TestRefusals(t *testing.T) {
 	if m := b.metrics(); m.ExitCode != 2 {
 		t.Errorf("settings that cannot be used must show: %+v", m)
 	}
+	b.write("settings.yaml", "project: gone\n")
+	r = b.do(b.bare("run", "--config", b.path("settings.yaml"), "--textfile", b.path("gone.prom")))
+	if m, err := metrics.Read(b.path("gone.prom")); r.code != 2 || err != nil || m.ExitCode != 2 {
+		t.Errorf("a project of the settings that is gone must show: exit code %d, %+v, %v", r.code, m, err)
+	}
 	os.Remove(b.path("run.prom"))
 	b.write("settings.yaml", "{}\n")
 	for _, c := range []struct {

@@ -109,6 +109,13 @@ class Judged(unittest.TestCase):
                           EXPIRED % 'm.example/debian/dists/b', 100, origins)
         self.assertIn('is expired', seen.problem)
 
+    def test_an_address_that_serves_debian_and_others_is_debians(self):
+        origins = lists.parse_sources('http://m.example|bookworm|Debian|Debian\nhttp://m.example|tools|Corp|Corp')
+        seen = self.judge('Hit:1 http://m.example bookworm InRelease\nHit:2 http://m.example tools InRelease\n',
+                          EXPIRED % 'm.example/dists/bookworm', 100, origins)
+        self.assertIn('is expired', seen.problem)
+        self.assertFalse(seen.fresh)
+
     def test_no_source_that_was_ever_fetched(self):
         for site in ('http://198.51.100.1/bookworm/main', 'http://first.example/debian', 'https://download.docker.com/linux/debian'):
             seen = self.judge('Err:1 %s ./ InRelease\n  404\n' % site, '', 0, {})
@@ -139,7 +146,7 @@ class Age(unittest.TestCase):
         self.folder = folder.name
         os.mkdir(self.folder + '/partial')
         self.now = 1800000000
-        for name, value in (('LISTS', self.folder), ('STAMP', self.folder + '/stamp'), ('APT_STAMP', self.folder + '/apt'),
+        for name, value in (('LISTS', self.folder), ('STAMP', self.folder + '/stamp'),
                             ('run', self.run_apt)):
             self.patch(lists, name, value)
         self.patch(lists.time, 'time', lambda: self.now)
@@ -192,9 +199,15 @@ class Age(unittest.TestCase):
         with self.assertRaisesRegex(system.Failure, 'no package lists'):
             self.refresh()
 
-    def test_apts_own_stamp_counts(self):
-        self.write('apt', self.now - 60)
-        self.assertEqual(lists.age(), 60)
+    def test_what_a_killed_check_left_is_removed(self):
+        old, used, young = (tempfile.mkdtemp(prefix=lists.COPY, dir=self.folder) for _ in range(3))
+        other = tempfile.mkdtemp(prefix='other-', dir=self.folder)
+        for folder in (old, used, other):
+            os.utime(folder, (self.now - 3600, self.now - 3600))
+        os.utime(young, (self.now, self.now))
+        with lists.locked(used):
+            lists.sweep(self.folder)
+        self.assertEqual([os.path.exists(f) for f in (old, used, young, other)], [False, True, True, True])
 
     def test_a_plan_with_recent_lists_uses_them(self):
         self.write('stamp', self.now - 60)

@@ -139,6 +139,22 @@ class Reboot(Files):
         self.assertFalse(self.judge()['reboot_futile'])
         self.assertEqual(self.judge()['warnings'], [])
 
+    def test_until_a_package_changes(self):
+        # the same words may then speak of other code
+        self.restart()
+        self.assertTrue(self.judge()['reboot_futile'])
+        self.patch(reboot, 'dpkg_time', lambda: -1)
+        self.assertFalse(self.judge()['reboot_futile'])
+
+    def test_asked_twice_the_answer_is_the_same(self):
+        self.reasons = ['old']
+        result = self.judge()
+        system.write_json(unit.RESULT, {'run': 'r', 'published': False, 'boot_id': self.boot, 'result': result})
+        self.boot, self.reasons = 'second', ['new']
+        first = unit.settle('r', 0)
+        self.assertEqual(first['warnings'], [])
+        self.assertEqual(unit.settle('r', 0), first)
+
     def test_until_the_host_was_restarted_by_somebody(self):
         self.restart()
         self.boot = 'third'

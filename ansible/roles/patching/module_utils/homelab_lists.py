@@ -1,6 +1,7 @@
 """The package lists: refresh them, tell whose sources failed and how old Debian's lists are."""
 import collections
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -11,10 +12,10 @@ from .homelab_apt import PRIVATE, first_error
 from .homelab_system import STATE, run, tail
 
 LISTS = '/var/lib/apt/lists'
-# When all of Debian's sources were last reached: noted by us, and by apt where it is set up to. Times of apt's own
-# files do not tell: they are the archive's, or those of an attempt.
+# When all of Debian's sources were last reached, as far as we saw. Times of apt's own files do not tell: they are the
+# archive's, or those of an attempt of which one source, whichever, went well.
 STAMP = STATE + '/lists-refreshed'
-APT_STAMP = '/var/lib/apt/periodic/update-success-stamp'
+COPY = 'homelab-patch-'     # begins the names of our private copies
 
 TIMEOUTS = ['-o', 'Acquire::Retries=2', '-o', 'Acquire::http::Timeout=30', '-o', 'Acquire::https::Timeout=30']
 # Hooks of apt-get update write outside the lists. -o cannot take them away, a file can.
@@ -116,7 +117,10 @@ def judge(done, origins):
     for e in errors:
         said = 'the source %s %s cannot be refreshed: %s' % (e['site'], e['release'], e['reason'])
         (problems if nobody or (e['site'], e['release']) in ours else warnings).append(said)
-    own = {s: is_debians(s, r, origins, failed) for s, r in list(origins) + [(e['site'], e['release']) for e in errors]}
+    own = {}
+    for site, release in list(origins) + [(e['site'], e['release']) for e in errors]:
+        # an address that has one suite of Debian's is Debian's, whatever else it serves
+        own[site] = own.get(site, False) or is_debians(site, release, origins, failed)
     for line in done.stderr.splitlines():
         if not line.startswith('E: '):
             continue
@@ -154,13 +158,34 @@ def refresh(options=(), timeout=900):
 def age():
     """Seconds since Debian's package lists were last refreshed; -1 if they never were, as far as is known."""
     newest = 0.0
-    for path in (STAMP, APT_STAMP):
-        with contextlib.suppress(OSError):
-            newest = max(newest, os.stat(path).st_mtime)
+    with contextlib.suppress(OSError):
+        newest = os.stat(STAMP).st_mtime
     with contextlib.suppress(OSError):
         if newest and any(name.endswith('Release') for name in os.listdir(LISTS)):
             return max(0, int(time.time() - newest))
     return -1
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Hold a lock on a folder of ours, so that it is told from what a killed check left."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sweep(base='/var/tmp'):
+    """Remove the copies that a killed check left. One of a moment ago may not be locked yet."""
+    for entry in list(os.scandir(base)):
+        with contextlib.suppress(OSError):
+            status = entry.stat(follow_symlinks=False)
+            if (entry.name.startswith(COPY) and entry.is_dir(follow_symlinks=False)
+                    and status.st_uid == os.geteuid() and time.time() - status.st_mtime > 60):
+                with locked(entry.path):
+                    shutil.rmtree(entry.path)
 
 
 @contextlib.contextmanager
@@ -171,10 +196,11 @@ def recent(max_age, timeout=300):
     does not work the host's own are used, and a warning says so.
     """
     options, old = PRIVATE, age()
+    sweep()
     if 0 <= old <= max_age:
         yield options, old, []
         return
-    with tempfile.TemporaryDirectory(prefix='homelab-patch-', dir='/var/tmp') as folder:
+    with tempfile.TemporaryDirectory(prefix=COPY, dir='/var/tmp') as folder, locked(folder):
         try:
             seen = refresh(private_lists(folder), timeout)
             problem = seen.problem or ('' if seen.fresh else 'not all of Debian\'s sources were reached')

@@ -1,4 +1,5 @@
 """Whether the host needs a reboot, and why."""
+import os
 import re
 
 from .homelab_apt import installed
@@ -97,15 +98,27 @@ def state(found=None, caller=()):
 def note(reasons):
     """Remember, right after a reboot of ours, the reasons that are still there: another one would not help."""
     if reasons:
-        write_json(FUTILE, {'boot_id': boot_id(), 'reasons': reasons})
+        write_json(FUTILE, {'boot_id': boot_id(), 'dpkg': dpkg_time(), 'reasons': reasons})
     else:
         remove(FUTILE)
 
 
 def futile(reasons):
-    """Whether a reboot of ours has been tried against all of these reasons, and the host still runs in that boot."""
+    """Whether a reboot of ours has been tried against all of these reasons, and nothing has changed since.
+
+    Reasons are words without versions: once dpkg has changed a package, the same words may be a new reason.
+    """
     tried = read_json(FUTILE) or {}
-    return bool(reasons) and tried.get('boot_id') == boot_id() and set(reasons) <= set(tried['reasons'])
+    return (bool(reasons) and tried.get('boot_id') == boot_id() and tried.get('dpkg') == dpkg_time()
+            and set(reasons) <= set(tried['reasons']))
+
+
+def dpkg_time():
+    """When dpkg last changed a package, as a number to compare; 0 if unknown."""
+    try:
+        return os.stat('/var/lib/dpkg/status').st_mtime_ns
+    except OSError:
+        return 0
 
 
 def judge(result, kernel, reasons):

@@ -128,6 +128,8 @@ def settle(run_id, wait):
     if report.get('run') != run_id:
         raise Failure('reboot', 'the host has come back without the result of its upgrade')
     result = report['result']
+    if result['rebooted']:      # asked twice, the answer is the same
+        return result
     deadline = time.monotonic() + wait
     while boot_id() == report['boot_id']:       # still on its way down; that ends us, and we are asked again
         if time.monotonic() >= deadline:
@@ -147,7 +149,6 @@ def settle(run_id, wait):
     elif state not in ('running', 'degraded'):
         result['failure'] = Failure('reboot', 'the host is back, but after %d s systemd still says %s'
                                     % (wait, state or 'nothing')).data()
-    # the new boot_id stays out: asked twice, the answer is the same
     result['warnings'] = list(dict.fromkeys(result['warnings']))
     write_json(RESULT, dict(report, result=result))
     return result

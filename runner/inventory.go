@@ -8,8 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/apenella/go-ansible/v2/pkg/adhoc"
 	"github.com/apenella/go-ansible/v2/pkg/execute"
@@ -28,24 +28,14 @@ func Inventory(ctx context.Context, dir string, sources ...string) ([]byte, erro
 
 // Match returns the hosts of sources that limit, in the grammar of Ansible's
 // --limit, leaves of them all. Like Ansible, it is no error if there are none.
-// Unlike Ansible, a limit without a single pattern, such as "," or an empty
-// @file, leaves none: there, it leaves everybody.
+// Unlike Ansible, a limit without a single pattern, such as ",", leaves none,
+// and an @file without one is an error: there, both leave everybody.
 func Match(ctx context.Context, dir, limit string, sources ...string) ([]string, error) {
-	patterns, err := limitPatterns(dir, limit)
-	if err != nil || len(patterns) == 0 {
+	if some, err := hasPattern(dir, limit); err != nil || !some {
 		return nil, err
-	}
-	tmp, remove, err := runDir()
-	if err != nil {
-		return nil, err
-	}
-	defer remove()
-	file := filepath.Join(tmp, "limit")
-	if err := os.WriteFile(file, []byte(strings.Join(patterns, "\n")+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("run folder: %w", err)
 	}
 	c := adhoc.NewAnsibleAdhocCmd(adhoc.WithPattern("all"),
-		adhoc.WithAdhocOptions(&adhoc.AnsibleAdhocOptions{ListHosts: true, Limit: "@" + file}))
+		adhoc.WithAdhocOptions(&adhoc.AnsibleAdhocOptions{ListHosts: true, Limit: limit}))
 	out, err := query(ctx, dir, commander{c, sources}, "ansible")
 	var engine *EngineError
 	if errors.As(err, &engine) && (strings.Contains(engine.Detail, "limit do not match any hosts") ||
@@ -64,14 +54,14 @@ func Match(ctx context.Context, dir, limit string, sources ...string) ([]string,
 	return hosts, nil
 }
 
-// limitPatterns splits a limit as Ansible does, with the patterns of an @file
-// in its place; it drops empty ones.
-func limitPatterns(dir, limit string) ([]string, error) {
-	var patterns []string
-	for _, p := range splitLimit(limit) {
+// hasPattern reports whether a limit names anything. What exactly it names is
+// Ansible's to say.
+func hasPattern(dir, limit string) (bool, error) {
+	some := false
+	for _, p := range strings.FieldsFunc(limit, func(r rune) bool { return r == ',' || r == ':' || unicode.IsSpace(r) }) {
 		name, file := strings.CutPrefix(p, "@")
 		if !file {
-			patterns = append(patterns, p)
+			some = true
 			continue
 		}
 		if !filepath.IsAbs(name) {
@@ -79,33 +69,14 @@ func limitPatterns(dir, limit string) ([]string, error) {
 		}
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("limit %s: %w", p, err)
+			return false, fmt.Errorf("limit %s: %w", p, err)
 		}
-		for line := range strings.Lines(string(text)) {
-			if line = strings.TrimSpace(line); line != "" {
-				patterns = append(patterns, line)
-			}
+		if strings.TrimSpace(string(text)) == "" {
+			return false, fmt.Errorf("limit %s: no host is named in it", p)
 		}
+		some = true
 	}
-	return patterns, nil
-}
-
-// aPattern is one of several that are separated by colons: anything but space
-// and colons, which may stand in brackets.
-var aPattern = regexp.MustCompile(`(?:[^\s:\[\]]|\[[^\]]*\])+`)
-
-// splitLimit splits at commas or, where there is none, at colons.
-func splitLimit(limit string) []string {
-	if !strings.Contains(limit, ",") {
-		return aPattern.FindAllString(limit, -1)
-	}
-	var patterns []string
-	for p := range strings.SplitSeq(limit, ",") {
-		if p = strings.TrimSpace(p); p != "" {
-			patterns = append(patterns, p)
-		}
-	}
-	return patterns
+	return some, nil
 }
 
 // query runs a command that only prints.

@@ -78,7 +78,9 @@ func TestMatch(t *testing.T) {
 		"web": {"h1", "h2"}, "all:!web": {"h3"}, "h?:&db": {"h3"}, "nobody": nil, "web:&db": nil,
 		"h1,h3": {"h1", "h3"}, "web[0]:db": {"h1", "h3"}, "@some": {"h1", "h3"}, "all,!h2": {"h1", "h3"},
 		// Ansible takes a limit without a pattern for no limit at all.
-		",": nil, ":": nil, "@empty": nil, ",@empty, ": nil, " ": nil, "": nil,
+		",": nil, ":": nil, " ": nil, "": nil,
+		// A port is no second pattern.
+		"h1:9": nil, "all:9": nil,
 	} {
 		t.Run(pattern, func(t *testing.T) {
 			t.Parallel()
@@ -87,6 +89,11 @@ func TestMatch(t *testing.T) {
 				t.Errorf("%v %v, want %v", got, err, want)
 			}
 		})
+	}
+	for _, limit := range []string{"@empty", ",@empty, ", "@empty,!h1"} {
+		if got, err := Match(t.Context(), dir, limit, "a"); err == nil {
+			t.Errorf("limit %q names %v", limit, got)
+		}
 	}
 	if got, err := Match(t.Context(), dir, "@gone", "a"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing limit file: %v %v", got, err)

@@ -101,11 +101,12 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 	if err := p.check(); err != nil {
 		return f.result(), err
 	}
-	dir, remove, err := runDir()
+	dir, lock, err := runDir()
 	if err != nil {
 		return f.result(), err
 	}
-	defer remove()
+	defer lock.Close()
+	defer os.RemoveAll(dir)
 	cmd, env, err := p.prepare(dir)
 	if err != nil {
 		return f.result(), err
@@ -115,7 +116,8 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 		return f.result(), fmt.Errorf("event pipe: %w", err)
 	}
 	e := newEngine(ctx, p.Dir, env, cmp.Or(p.Grace, defaultGrace))
-	e.events, e.inherit, e.control = w, p.Inherit, filepath.Join(dir, "cp")
+	e.events, e.control = w, filepath.Join(dir, "cp")
+	e.inherit = append(slices.Clone(p.Inherit), lock) // in use until the engine ends, even if we do not live to see it
 	watch := newStall(p, e)
 	folded := make(chan struct{})
 	go func() { // ends with the event pipe

@@ -16,9 +16,24 @@ func Reads(dir string, env []string) []string {
 	var paths []string
 	add := func(base, list string) {
 		for p := range strings.SplitSeq(list, ":") {
-			p = s.path(base, strings.TrimSpace(p))
-			if _, err := os.Stat(p); err == nil && !slices.Contains(paths, p) {
+			if p = strings.TrimSpace(p); p == "" {
+				continue
+			}
+			p = s.path(base, s.expand(p))
+			// What stays unknown is listed, too: it will be found to be missing.
+			_, err := os.Stat(p)
+			if (err == nil || strings.ContainsAny(p, "{$~")) && !slices.Contains(paths, p) {
 				paths = append(paths, p)
+			}
+		}
+	}
+	identities := func(base, list string) {
+		for id := range strings.SplitSeq(list, ",") {
+			if _, source, ok := strings.Cut(id, "@"); ok {
+				id = source
+			}
+			if id = strings.TrimSpace(id); !strings.HasPrefix(id, "prompt") {
+				add(base, id)
 			}
 		}
 	}
@@ -37,8 +52,21 @@ func Reads(dir string, env []string) []string {
 			add(dir, value)
 		}
 	}
+	identities(filepath.Dir(s.file), s.ini["defaults.vault_identity_list"])
+	identities(dir, s.env["ANSIBLE_VAULT_IDENTITY_LIST"])
 	slices.Sort(paths)
 	return paths
+}
+
+// expand replaces what Ansible replaces in a path.
+func (s settings) expand(p string) string {
+	p = strings.NewReplacer("{{ ANSIBLE_HOME }}", s.home(), "{{ANSIBLE_HOME}}", s.home()).Replace(p)
+	return os.Expand(p, func(name string) string {
+		if v, ok := s.env[name]; ok {
+			return v
+		}
+		return "$" + name
+	})
 }
 
 // loads reports whether a setting names what is run or read for its content.

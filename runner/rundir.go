@@ -12,9 +12,9 @@ const runPrefix = "ansible-run-"
 
 // runDir makes the folder of one run: under /run, because it holds variables
 // and sockets, and because their paths must be short. It is locked for as long
-// as it is in use, so that what a killed process left is told from what is
-// alive, and removed.
-func runDir() (dir string, remove func(), err error) {
+// as lock, or a copy that a child inherited, is open, so that what a killed
+// process left is told from what is in use, and removed.
+func runDir() (dir string, lock *os.File, err error) {
 	base := os.Getenv("XDG_RUNTIME_DIR")
 	if os.Geteuid() == 0 {
 		base = "/run"
@@ -27,15 +27,12 @@ func runDir() (dir string, remove func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("run folder: %w", err)
 	}
-	f, err := lockDir(dir)
+	lock, err = lockDir(dir)
 	if err != nil {
 		os.RemoveAll(dir)
 		return "", nil, fmt.Errorf("run folder: %w", err)
 	}
-	return dir, func() {
-		os.RemoveAll(dir)
-		f.Close()
-	}, nil
+	return dir, lock, nil
 }
 
 // sweep removes the run folders that nobody has locked. An empty one is left

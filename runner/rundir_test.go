@@ -40,7 +40,7 @@ func TestSweep(t *testing.T) {
 
 func TestRunDir(t *testing.T) {
 	t.Parallel()
-	dir, remove, err := runDir()
+	dir, lock, err := runDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +51,11 @@ func TestRunDir(t *testing.T) {
 		f.Close()
 		t.Error("it is not locked while in use")
 	}
-	remove()
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("after remove: %v", err)
+	lock.Close()
+	if f, err := lockDir(dir); err != nil {
+		t.Errorf("it is locked when no longer in use: %v", err)
+	} else {
+		f.Close()
 	}
+	os.RemoveAll(dir)
 }

@@ -64,8 +64,9 @@ type settingsError struct{ err error }
 func (e *settingsError) Error() string { return e.err.Error() }
 func (e *settingsError) Unwrap() error { return e.err }
 
-// kind is what the flags make of a run.
-func (j *job) kind() orchestrator.Kind {
+// asked is the policy as far as the flags tell; whom the limit names is not
+// known yet.
+func (j *job) asked() orchestrator.Policy {
 	p := orchestrator.Policy{Check: j.check}
 	if j.limit != "" {
 		p.Limit = []string{j.limit}
@@ -73,7 +74,7 @@ func (j *job) kind() orchestrator.Kind {
 	if j.flags.Flags().Changed("wave") {
 		p.Wave = &j.wave
 	}
-	return p.Kind()
+	return p
 }
 
 // resolve merges the flags over the configuration file and makes paths
@@ -89,6 +90,9 @@ func (j *job) resolve() error {
 		}
 	}
 	cfg, err := config.Load(j.configFile, set("config"))
+	if err != nil && set("config") {
+		return err
+	}
 	if err != nil {
 		return &settingsError{err}
 	}

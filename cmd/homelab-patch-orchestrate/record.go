@@ -29,6 +29,14 @@ func (r record) held() {
 	r.update(func(m *metrics.Run) { m.Running = false })
 }
 
+// refused says that a full run could not even take the lock: another may be
+// under way, and what it wrote stands.
+func (r record) refused(code int) {
+	if r.kind == orchestrator.Full {
+		r.update(func(m *metrics.Run) { m.ExitCode, m.LastRun, m.Duration = code, time.Now(), 0 })
+	}
+}
+
 // end says how the run went. Only a full run speaks for the fleet; a narrowed
 // one may say that something failed, and never that all is well.
 func (r record) end(report orchestrator.Report, code int) {

@@ -44,7 +44,7 @@ SIGINT and SIGTERM.`,
 	f.BoolVar(&j.diff, "diff", false, "show differences of files in ansible.log")
 	j.targetFlags(c)
 	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
-	f.IntVar(&j.Forks, "forks", 0, "hosts Ansible works on at a time (default 10)")
+	f.IntVar(&j.Forks, "forks", 0, "`N` hosts Ansible works on at a time (default: what ansible.cfg says, or 10)")
 	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
 	return c
 }
@@ -54,25 +54,27 @@ var errTold = errors.New("told")
 
 // run patches the fleet. Its error has not been printed yet.
 func (j *job) run(out *printer) (int, error) {
-	rec := record{j.Textfile, j.kind(), "", out}
-	if err := j.resolve(); err != nil {
+	err := j.resolve()
+	rec := record{cmp.Or(j.Textfile, config.Default().Textfile), j.asked().Kind(), cmp.Or(j.Hold, config.Default().Hold), out}
+	if err != nil {
 		var settings *settingsError
-		if errors.As(err, &settings) && rec.kind == orchestrator.Full {
-			rec.path = cmp.Or(rec.path, config.Default().Textfile)
-			rec.end(orchestrator.Report{}, orchestrator.ExitUsage)
+		if errors.As(err, &settings) {
+			rec.refused(orchestrator.ExitUsage)
 		}
 		return orchestrator.ExitUsage, err
 	}
-	rec.path, rec.hold = j.Textfile, j.Hold
 	ctx, stop, done := signals(out)
 	defer done()
 	store, err := orchestrator.Open(j.State)
 	if err != nil {
-		rec.end(orchestrator.Report{}, orchestrator.ExitFailed)
+		rec.refused(orchestrator.ExitFailed)
 		return orchestrator.ExitFailed, err
 	}
 	lock, err := store.Lock()
 	if err != nil {
+		if !errors.Is(err, orchestrator.ErrLocked) {
+			rec.refused(orchestrator.ExitFailed)
+		}
 		return orchestrator.ExitCode(orchestrator.Report{}, err), err
 	}
 	defer lock.Close()
@@ -93,7 +95,7 @@ func (j *job) run(out *printer) (int, error) {
 	if err != nil {
 		code := planCode(err)
 		if code != orchestrator.ExitUsage { // not a refusal: it leaves a report
-			o := orchestrator.Orchestrator{Policy: orchestrator.Policy{Check: j.check}}
+			o := orchestrator.Orchestrator{Policy: j.asked()}
 			_, err = o.Fail(context.WithoutCancel(ctx), run, err)
 		}
 		if code != orchestrator.ExitUsage || rec.kind == orchestrator.Full { // else the flags may be to blame

@@ -44,7 +44,7 @@ SIGINT and SIGTERM.`,
 	f.BoolVar(&j.diff, "diff", false, "show differences of files in ansible.log")
 	j.targetFlags(c)
 	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
-	f.IntVar(&j.Forks, "forks", 0, "`N` hosts Ansible works on at a time (default: what ansible.cfg says, or 10)")
+	f.IntVar(&j.Forks, "forks", 0, "let Ansible work on `N` hosts at a time (default: what ansible.cfg says, or 10)")
 	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
 	return c
 }

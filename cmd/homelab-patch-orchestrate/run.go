@@ -121,7 +121,9 @@ func (j *job) run(out *printer) (int, error) {
 	code := orchestrator.ExitCode(report, err)
 	view.Close()
 	if report.ExitCode == nil { // refused after all: it never began
-		if rec.held(); code != orchestrator.ExitHeld {
+		if code == orchestrator.ExitHeld {
+			rec.held()
+		} else {
 			rec.end(orchestrator.Report{}, code)
 		}
 		return code, err

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/apenella/go-ansible/v2/pkg/playbook"
 )
 
 //go:embed callback_plugins/runner_events.py
@@ -68,6 +64,14 @@ type Playbook struct {
 	Log    io.Writer // gets what a person would have seen on the terminal; nil discards it
 	Events io.Writer // gets the raw event lines; nil discards them
 
+	// Document, if it is not nil, makes [JSONCallback] Ansible's stdout
+	// callback. What that prints is appended to the file, which must be open
+	// for reading and writing, and the result is made from it, as are the
+	// events of kind [KindResult] and [KindStats], which come at the end. It
+	// is not in Log. A run that was cut short prints no document: its result
+	// is made from the live events.
+	Document *os.File
+
 	// HostDeadline bounds how long a host may be busy without any event of
 	// its own. Then its ssh processes are ended, and Ansible counts it as
 	// unreachable or failed. 0 waits for ever. It cannot help where the
@@ -85,8 +89,8 @@ type Playbook struct {
 	Inherit []*os.File
 }
 
-// Run runs the playbook and calls emit with each event, one after the other,
-// from one goroutine. emit may be nil; while it runs, Ansible waits.
+// Run runs the playbook and calls emit with each event, one after the other.
+// emit may be nil; while it runs, Ansible waits.
 //
 // The result tells how each host came out, as far as it is known, whatever the
 // error. The error is nil whenever ansible-playbook did its work, even if
@@ -99,6 +103,11 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 	}
 	f := newFold(p.Hosts)
 	if err := p.check(); err != nil {
+		return f.result(), err
+	}
+	log := &serial{w: orDiscard(p.Log)}
+	stdout, start, err := p.stdout(log)
+	if err != nil {
 		return f.result(), err
 	}
 	dir, lock, err := runDir()
@@ -130,17 +139,24 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 				os.Remove(filepath.Join(dir, "limit"))
 			}
 			f.add(ev)
-			emit(ev)
+			if p.Document == nil || ev.Kind != KindResult && ev.Kind != KindStats {
+				emit(ev)
+			}
 		})
 	}()
 	stderr := &tail{max: maxStderr}
-	log := &serial{w: orDiscard(p.Log)}
-	err = e.execute(cmd, log, io.MultiWriter(stderr, log))
+	err = e.execute(cmd, stdout, io.MultiWriter(stderr, log))
 	<-folded
 	res := f.result()
 	res.Stderr = stderr.String()
 	res.ExitCode = exitCode(e)
-	return res, p.judge(ctx, res, err)
+	err = p.judge(ctx, res, err)
+	if p.Document != nil && res.Complete {
+		if derr := p.readDocument(&res, start, emit); derr != nil && err == nil {
+			err = &EngineError{Problem: "ansible-playbook did its work, but its result cannot be told", Detail: lastLines(res.Stderr, 12), Err: derr}
+		}
+	}
+	return res, err
 }
 
 // check refuses what Ansible would misunderstand.
@@ -161,92 +177,6 @@ func (p Playbook) check() error {
 	}
 	return nil
 }
-
-// prepare writes the files of a run into dir and builds its command line and
-// environment. No host, variable or secret is on the command line.
-func (p Playbook) prepare(dir string) (commander, []string, error) {
-	vars := p.Vars
-	if vars == nil {
-		vars = map[string]any{}
-	}
-	varsJSON, err := json.Marshal(vars)
-	if err != nil {
-		return commander{}, nil, fmt.Errorf("extra vars: %w", err)
-	}
-	plugin, err := plugins.ReadFile("callback_plugins/runner_events.py")
-	if err != nil {
-		return commander{}, nil, err
-	}
-	if err := errors.Join(
-		os.Mkdir(filepath.Join(dir, "cp"), 0o700),
-		os.Mkdir(filepath.Join(dir, "callback_plugins"), 0o700),
-		os.WriteFile(filepath.Join(dir, "callback_plugins", "runner_events.py"), plugin, 0o600),
-		os.WriteFile(filepath.Join(dir, "limit"), []byte(strings.Join(p.Hosts, "\n")+"\n"), 0o600),
-		os.WriteFile(filepath.Join(dir, "vars.json"), varsJSON, 0o600),
-	); err != nil {
-		return commander{}, nil, fmt.Errorf("run folder: %w", err)
-	}
-	opts := &playbook.AnsiblePlaybookOptions{
-		Limit:         "@" + filepath.Join(dir, "limit"),
-		ExtraVarsFile: []string{"@" + filepath.Join(dir, "vars.json")},
-		Check:         p.Check,
-		Diff:          p.Diff,
-	}
-	if p.Forks > 0 {
-		opts.Forks = strconv.Itoa(p.Forks)
-	}
-	switch {
-	case p.Verbosity >= 4:
-		opts.VerboseVVVV = true
-	case p.Verbosity == 3:
-		opts.VerboseVVV = true
-	case p.Verbosity == 2:
-		opts.VerboseVV = true
-	case p.Verbosity == 1:
-		opts.VerboseV = true
-	}
-	build := playbook.NewAnsiblePlaybookCmd(
-		playbook.WithBinary(p.Bin), playbook.WithPlaybooks(p.Playbook), playbook.WithPlaybookOptions(opts))
-
-	env := append(os.Environ(), p.Env...)
-	control := filepath.Join(dir, "cp")
-	if len(control) > maxControlDir {
-		return commander{}, nil, fmt.Errorf("run folder %s: the path is too long for ssh's sockets", control)
-	}
-	work := p.Dir
-	if work == "" {
-		work = "."
-	}
-	add := readSettings(work, env).environ(filepath.Join(dir, "callback_plugins"), control, p.PrivateKey)
-	env = append(env, add...)
-	env = append(env, "RUNNER_EVENTS_FD=3", "RUNNER_OLDEST="+Oldest, "PYTHONUNBUFFERED=1")
-	env = append(env, owned...)
-	return commander{build, p.Inventory}, env, nil
-}
-
-// commander adds the inventory to a command of go-ansible's, which knows only
-// one source.
-type commander struct {
-	build interface {
-		Command() ([]string, error)
-		String() string
-	}
-	inventory []string
-}
-
-func (c commander) Command() ([]string, error) {
-	args, err := c.build.Command()
-	if err != nil {
-		return nil, err
-	}
-	var sources []string
-	for _, s := range c.inventory {
-		sources = append(sources, "--inventory", s)
-	}
-	return slices.Insert(args, 1, sources...), nil
-}
-
-func (c commander) String() string { return c.build.String() }
 
 // judge says whether ansible-playbook did its work. Its exit code is no
 // answer: 4 is an unreachable host or a playbook that does not parse.

@@ -196,6 +196,9 @@ func (p Playbook) judge(ctx context.Context, res Result, err error) error {
 		problem = "ended without a single event: its callback plugin was not loaded"
 	case res.ExitCode == -1:
 		problem = "was killed"
+	case !res.Complete && p.Document != nil && strings.Contains(res.Stderr, JSONCallback):
+		problem = "could not begin without its stdout callback: install the collection ansible.posix (Debian: apt-get install ansible)"
+		err = nil
 	case !res.Complete && res.Version == "":
 		problem = "could not begin"
 		err = nil

@@ -16,16 +16,17 @@ import (
 type local struct {
 	playbook runner.Playbook
 	dir      string // of the run
+	document bool   // the result comes from the stock callback's document
 }
 
 // Run implements [orchestrator.Engine].
 func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Event)) (runner.Result, error) {
-	log, err := l.open("ansible.log")
+	log, err := l.append("ansible.log")
 	if err != nil {
 		return runner.Result{}, err
 	}
 	defer log.Close()
-	events, err := l.open("events.jsonl")
+	events, err := l.append("events.jsonl")
 	if err != nil {
 		return runner.Result{}, err
 	}
@@ -35,6 +36,14 @@ func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Ev
 	p := l.playbook
 	p.Log, p.Events = log, events
 	p.Hosts = w.Names()
+	if l.document {
+		doc, err := os.OpenFile(filepath.Join(l.dir, fmt.Sprintf("wave-%d.json", w.Number)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			return runner.Result{}, err
+		}
+		defer doc.Close()
+		p.Document = doc
+	}
 	p.Addresses = map[string]string{}
 	for _, h := range w.Hosts {
 		p.Addresses[h.Name] = h.Address
@@ -42,6 +51,6 @@ func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Ev
 	return p.Run(ctx, emit)
 }
 
-func (l local) open(name string) (*os.File, error) {
+func (l local) append(name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(l.dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }

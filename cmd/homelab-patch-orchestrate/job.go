@@ -33,6 +33,7 @@ type job struct {
 	diff       bool
 	json       bool
 	verbose    int
+	callback   string
 
 	script   bool     // called as the shell script was: only ever a dry run
 	readOnly bool     // nothing is run, so nothing need be unpacked
@@ -84,8 +85,8 @@ func (j *job) resolve() error {
 	if j.script && !j.check {
 		return errors.New("--check was taken for the value of the flag before it; nothing was done")
 	}
-	for _, name := range []string{"limit", "project", "inventory", "playbook", "config", "state", "textfile"} {
-		if set(name) && strings.Trim(j.flags.Flags().Lookup(name).Value.String(), `[]"`) == "" {
+	for _, name := range []string{"limit", "project", "inventory", "playbook", "config", "state", "textfile", "callback"} {
+		if flag := j.flags.Flags().Lookup(name); flag != nil && flag.Changed && strings.Trim(flag.Value.String(), `[]"`) == "" {
 			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
 		}
 	}
@@ -128,6 +129,9 @@ func (j *job) resolve() error {
 		if j.Forks = flags.Forks; j.Forks < 1 {
 			return fmt.Errorf("--forks %d: at least 1 host at a time", j.Forks)
 		}
+	}
+	if set("callback") && j.callback != "json" {
+		return fmt.Errorf("--callback %s: only json can be named; without the flag your own stdout callback stays", j.callback)
 	}
 	if set("wave") && j.wave < 0 {
 		return fmt.Errorf("--wave %d: waves are numbered from 0", j.wave)

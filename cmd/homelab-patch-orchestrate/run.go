@@ -45,6 +45,7 @@ SIGINT and SIGTERM.`,
 	j.targetFlags(c)
 	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
 	f.IntVar(&j.Forks, "forks", 0, "let Ansible work on `N` hosts at a time (default: what ansible.cfg says, or 10)")
+	f.StringVar(&j.callback, "callback", "", "`json`: take results from the document of the stdout callback ansible.posix.json, kept as wave-N.json")
 	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
 	return c
 }
@@ -105,7 +106,7 @@ func (j *job) run(out *printer) (int, error) {
 	}
 	view := out.view(run.ID, plan, j.json)
 	o := orchestrator.Orchestrator{
-		Engine: local{dir: run.Dir, playbook: runner.Playbook{
+		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: runner.Playbook{
 			Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
 			Vars: map[string]any{"homelab_patch_run_id": run.ID}, Forks: j.Forks,
 			Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(),

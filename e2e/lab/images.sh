@@ -5,8 +5,8 @@
 #   packages-ID      made-up packages
 #   base-SUITE-ID    Debian as mmdebstrap makes it, from main alone: security updates are left to be made
 #   host-SUITE-ID    a layer on base: what each host of the lab has (dress), made-up packages installed
-#   ctl-SUITE-ID     root/: a layer on host with ansible-core and git, for the controller;
-#                    main/, security/: real packages, served by the lab's repository
+#   ctl-SUITE-ID     root/: a layer on host with ansible-core and git, for the controller, and what tests of the
+#                    engine compare it with (peers); main/, security/: real packages, served by the lab's repository
 
 BASE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,python3,python3-apt,iproute2
 BASE_PACKAGES+=,iputils-ping,procps,curl,ca-certificates,less,needrestart
@@ -21,7 +21,7 @@ image() {
     packages) recipe=$(declare -f build_packages mkdeb mkkernel) ;;
     base) recipe="$BASE_PACKAGES $(declare -f build_base)" ;;
     host) recipe="$(image packages) $(image base "$suite") $(declare -f build_host dress layer)" ;;
-    ctl) recipe="$(image host "$suite") $SERVED_PACKAGES $(declare -f build_ctl)" ;;
+    ctl) recipe="$(image host "$suite") $SERVED_PACKAGES $(declare -f build_ctl peers)" ;;
   esac
   echo "$IMAGES/$kind${suite:+-$suite}-$(sha256sum <<<"${recipe//$IMAGES/}" | cut -c1-10)"
 }
@@ -115,11 +115,13 @@ build_ctl() {
   local dir=$1 suite=$2 m archives; m=$(mirror)
   mkdir "$dir/root"
   layer "$dir/root" "$(image host "$suite"):$(image base "$suite")" /etc/resolv.conf "$dir" "
+    $(declare -f peers)
     echo 'deb $m $suite main' >/etc/apt/sources.list
     apt-get -qq update
     apt-get -qq --no-install-recommends --download-only install $SERVED_PACKAGES >/dev/null
     mkdir /mnt/main; cp /var/cache/apt/archives/*.deb /mnt/main
     apt-get -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io install $CTL_PACKAGES >/dev/null
+    peers
     # what security has published since for all of this
     echo 'deb $m-security $suite-security main' >>/etc/apt/sources.list
     apt-get -qq update
@@ -131,6 +133,21 @@ build_ctl() {
     : >/var/log/dpkg.log
     : >/etc/apt/sources.list"
   for archives in "$dir/main" "$dir/security"; do index "$archives"; done
+}
+
+# peers (run in the image): strace; ansible-runner and the collection ansible.posix, which has the stock callbacks.
+# The latter two are unpacked and not installed: they would bring the package ansible, of 250 MB
+peers() {
+  local dir=/tmp/peers
+  mkdir $dir; cd $dir
+  apt-get -qq -o APT::Sandbox::User=root download ansible python3-ansible-runner
+  apt-get -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io install strace \
+    $(dpkg-deb --field python3-ansible-runner_*.deb Depends | tr ',' '\n' | grep -v '|' | awk '$1 != "ansible" {print $1}') >/dev/null
+  dpkg-deb --extract python3-ansible-runner_*.deb /
+  mkdir -p /usr/share/ansible/collections
+  dpkg-deb --fsys-tarfile ansible_*.deb | tar -x -C /usr/share/ansible/collections --strip-components=5 \
+    ./usr/lib/python3/dist-packages/ansible_collections/ansible/posix
+  cd /; rm -r $dir
 }
 
 # layer UPPER LOWER RESOLV MNT SCRIPT: run SCRIPT in a chroot on LOWER; what it changes is kept in UPPER.

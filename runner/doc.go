@@ -11,7 +11,8 @@
 //	result, err := p.Run(ctx, func(e runner.Event) { fmt.Println(e.Kind, e.Host, e.Task) })
 //
 // [Inventory] and [Match] ask Ansible for its hosts. [Decode] reads events that
-// were stored by way of Playbook.Events.
+// were stored by way of Playbook.Events, [DecodeJSONCallback] the document of
+// the stock callback ansible.posix.json; Playbook.Document runs with that one.
 //
 // # What it guarantees
 //
@@ -45,6 +46,21 @@
 //     A host whose first task is meta: end_host is NotAttempted.
 //   - A host's name must not be an Ansible pattern.
 //   - It needs Linux with /proc, and ansible-core 2.14 to 2.19.
+//
+// # Errors
+//
+// Those of [Playbook.Run], [Inventory] and [Match] are of three sorts, in each
+// of which nothing of the run is left:
+//
+//   - An [*EngineError]: Ansible is missing, too old, could not parse the
+//     playbook, or died. It holds the cause, such as [os/exec.ErrNotFound].
+//   - An error that holds ctx.Err and context.Cause: ctx ended first.
+//   - Any other: nothing was started. An argument is one that Ansible would
+//     misunderstand, or the files of the run could not be written.
+//
+// A line that is no event, and a document that is not whole, yield errors that
+// hold [ErrStream]. No text of an error has anything of Env, Vars or go-ansible
+// in it; it may have what Ansible wrote to stderr.
 //
 // # What of the operator's configuration it respects
 //

@@ -19,8 +19,10 @@ const rebootReason = "asked for by linux-image-6.1.0-41-lab-amd64"
 
 // The main job: one command patches three waves of real hosts.
 func TestPatchFleet(t *testing.T) {
-	lab := up(t, e2e.Options{})
-	ev := e2e.Record(t, lab, "fleet", "One command patches three waves of hosts")
+	onEach(t, e2e.Options{}, "fleet", "One command patches three waves of hosts", patchFleet)
+}
+
+func patchFleet(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	boots := map[string]string{}
 	for _, name := range hosts {
 		if got := lab.Pending(name); !slices.Equal(got, updates) {

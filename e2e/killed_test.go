@@ -14,8 +14,10 @@ import (
 
 // The orchestrator is killed in mid-upgrade: Ansible goes with it, apt does not, and the next run finds what was done.
 func TestOrchestratorKilled(t *testing.T) {
-	lab := up(t, e2e.Options{})
-	ev := e2e.Record(t, lab, "killed", "The orchestrator is killed in mid-upgrade")
+	onEach(t, e2e.Options{}, "killed", "The orchestrator is killed in mid-upgrade", orchestratorKilled)
+}
+
+func orchestratorKilled(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	lab.Fault("slow", "saltierpoop", "40")
 
 	c := start(t, lab, "run")

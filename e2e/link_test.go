@@ -19,8 +19,10 @@ func withSlow() []string {
 
 // A link that is down for a minute in mid-upgrade interrupts nothing.
 func TestLinkDown(t *testing.T) {
-	lab := up(t, e2e.Options{})
-	ev := e2e.Record(t, lab, "link", "A lost link in mid-upgrade")
+	onEach(t, e2e.Options{}, "link", "A lost link in mid-upgrade", linkDown)
+}
+
+func linkDown(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	lab.Fault("slow", "saltierpoop", "40")
 
 	c := start(t, lab, "run")

@@ -49,6 +49,25 @@ type buildError struct {
 
 func (e *buildError) Error() string { return "make build: " + e.err.Error() + "\n" + string(e.out) }
 
+// onEach runs a scenario once a generation of controllers, which differ in Debian, Ansible and Python. prox is of the
+// controller's generation, saltierpoop always of the older one. Each leaves a record of its own.
+func onEach(t *testing.T, o e2e.Options, suite, title string, scenario func(*testing.T, *e2e.Lab, *e2e.Evidence)) {
+	t.Helper()
+	for _, g := range []struct{ debian, hosts, suffix string }{
+		{"bookworm", "hosts.conf", ""},
+		{"trixie", "hosts-trixie.conf", "-trixie"},
+	} {
+		t.Run(g.debian, func(t *testing.T) {
+			o.Hosts = g.hosts
+			lab := up(t, o)
+			if out := lab.Exec(controller, "sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME"); out != g.debian+"\n" {
+				t.Fatalf("the controller is %s", out)
+			}
+			scenario(t, lab, e2e.Record(t, lab, suite+g.suffix, title+", from a "+g.debian+" controller"))
+		})
+	}
+}
+
 // up starts a lab with the program on its controller.
 func up(t *testing.T, o e2e.Options) *e2e.Lab {
 	t.Helper()
@@ -123,7 +142,9 @@ type patch struct {
 	RebootForecast string                          `json:"reboot_forecast"`
 	Rebooted       bool                            `json:"rebooted"`
 	FailedUnits    struct{ After []string }        `json:"failed_units"`
+	DpkgAudit      string                          `json:"dpkg_audit"`
 	Reattached     bool                            `json:"reattached"`
+	Failure        *struct{ Phase, Reason string } `json:"failure"`
 }
 
 // names lists the packages that changed.

@@ -11,8 +11,10 @@ import (
 
 // One SIGINT lets the wave finish; two, or SIGTERM, end it at once. Either way the next run goes on from there.
 func TestSignals(t *testing.T) {
-	lab := up(t, e2e.Options{})
-	ev := e2e.Record(t, lab, "signals", "Stopped by a person, or by the system")
+	onEach(t, e2e.Options{}, "signals", "Stopped by a person, or by the system", signalled)
+}
+
+func signalled(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	for i, c := range []struct {
 		name     string
 		signals  []string

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -110,64 +108,4 @@ func FuzzDecode(f *testing.F) {
 			t.Error("an expected host has no result")
 		}
 	})
-}
-
-// stream is a fleet of hosts with 12 events of some 4 kB each, made as it is read.
-func stream(hosts int) io.Reader {
-	r, w := io.Pipe()
-	data := `{"stdout":"` + strings.Repeat("x", 4000) + `","changed":true}`
-	go func() { // ends with the stream
-		var b bytes.Buffer
-		b.WriteString(`{"kind":"start","time":1,"version":"2.14.18"}` + "\n")
-		for h := range hosts {
-			for i := range 6 {
-				fmt.Fprintf(&b, `{"kind":"begin","time":1,"play":"p","task":"t","id":"%d","host":"h%d","data":%s}`+"\n", i, h, data)
-				fmt.Fprintf(&b, `{"kind":"result","time":1,"play":"p","task":"t","id":"%d","host":"h%d","status":"ok","data":%s}`+"\n", i, h, data)
-			}
-			w.Write(b.Bytes())
-			b.Reset()
-		}
-		w.Close()
-	}()
-	return r
-}
-
-func BenchmarkDecode(b *testing.B) {
-	var text bytes.Buffer
-	io.Copy(&text, stream(100))
-	b.SetBytes(int64(text.Len()))
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		for _, err := range Decode(bytes.NewReader(text.Bytes())) {
-			if err != nil {
-				b.Fatal(err)
-			}
-			n++
-		}
-	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
-}
-
-// BenchmarkFold folds a run over 10,000 hosts, and says how much memory is
-// live at its end.
-func BenchmarkFold(b *testing.B) {
-	const hosts = 10_000
-	for b.Loop() {
-		f := newFold(nil)
-		for e, err := range Decode(stream(hosts)) {
-			if err != nil {
-				b.Fatal(err)
-			}
-			f.add(e)
-		}
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "MiB-live")
-		if n := len(f.result().Hosts); n != hosts {
-			b.Fatalf("%d hosts", n)
-		}
-	}
-	b.ReportMetric(float64(hosts*12*b.N)/b.Elapsed().Seconds(), "events/s")
 }

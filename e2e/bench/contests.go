@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"homelab-patch-orchestrate/runner"
+)
+
+//go:embed testdata
+var testdata embed.FS
+
+// fleet is the hosts of testdata/project, by wave.
+var fleet = [][]string{{"a1", "a2", "a3"}, {"b1", "b2", "b3", "b4", "b5", "b6"}, {"ctl"}}
+
+// equal are settings that the program has by default and others do not.
+var equal = []string{"ANSIBLE_PIPELINING=True", "ANSIBLE_FORKS=10"}
+
+// prepare builds the program and lays out the project.
+func (b *bench) prepare() error {
+	c := exec.Command("go", "build", "-trimpath", "-o", b.program, "./cmd/homelab-patch-orchestrate")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	files, err := fs.Sub(testdata, "testdata")
+	if err != nil {
+		return err
+	}
+	return os.CopyFS(b.tmp, files)
+}
+
+// in has a command do its work on dir/hosts.
+func in(dir string, env []string, name string, args ...string) *exec.Cmd {
+	c := exec.Command(name, args...)
+	c.Dir = dir
+	c.Env = slices.Concat(os.Environ(), env, []string{"HOSTS_DIR=" + filepath.Join(dir, "hosts")})
+	return c
+}
+
+// run is the whole program on the project, its files in dir.
+func (b *bench) run(dir string) *exec.Cmd {
+	settings := filepath.Join(dir, "settings.yaml")
+	os.WriteFile(settings, []byte("{}\n"), 0o644) // a missing one is an error of the run
+	return in(dir, equal, b.program, "run", "--project", b.project, "--config", settings,
+		"--state", filepath.Join(dir, "state"), "--textfile", filepath.Join(dir, "run.prom"))
+}
+
+// waves compares a whole run with a script and with one playbook.
+func (b *bench) waves(p *page) error {
+	costs, err := contest(b.tmp, rounds,
+		contestant{"homelab-patch-orchestrate run", b.run},
+		contestant{"shell script, a playbook a wave", func(dir string) *exec.Cmd {
+			for i, hosts := range fleet {
+				os.WriteFile(fmt.Sprintf("%s/wave%d", dir, i), []byte(strings.Join(hosts, "\n")+"\n"), 0o644)
+			}
+			return in(dir, equal, "sh", filepath.Join(b.tmp, "waves.sh"), b.project, dir)
+		}},
+		contestant{"one ansible-playbook of three plays", func(dir string) *exec.Cmd {
+			c := in(b.project, equal, "ansible-playbook", "bare.yml")
+			c.Env = append(c.Env, "HOSTS_DIR="+filepath.Join(dir, "hosts"))
+			return c
+		}},
+	)
+	if err != nil {
+		return err
+	}
+	p.cost("whole run", "shell script", costs[0], costs[1], 1.05,
+		"`homelab-patch-orchestrate run` against [a script](../e2e/bench/testdata/waves.sh) that issues the same commands: "+
+			"ansible-inventory once, then ansible-playbook with a limit for each of three waves. 10 local hosts, 10 tasks. "+
+			"What planning, journal, events, metrics and the summary cost.")
+	p.cost("whole run", "one bare playbook", costs[0], costs[2], 0,
+		"The same against a single ansible-playbook of three plays, which has no plan, no gate and no journal: "+
+			"it starts Ansible once, the run four times.")
+	return nil
+}
+
+// playbooks compares the package runner with ansible-runner.
+func (b *bench) playbooks(p *page) error {
+	ours := func(env []string) func(string) *exec.Cmd {
+		return func(dir string) *exec.Cmd { return in(dir, env, b.self, "playbook", b.project, dir) }
+	}
+	peer := func(env []string) func(string) *exec.Cmd {
+		return func(dir string) *exec.Cmd {
+			return in(dir, env, "/usr/bin/python3", filepath.Join(b.tmp, "peer.py"), b.project, dir)
+		}
+	}
+	same, err := contest(b.tmp, rounds,
+		contestant{"runner.Playbook.Run", ours(equal)}, contestant{"ansible-runner", peer(equal)})
+	if err != nil {
+		return err
+	}
+	shipped, err := contest(b.tmp, 3,
+		contestant{"runner.Playbook.Run, as it ships", ours(nil)}, contestant{"ansible-runner, as it ships", peer(nil)})
+	if err != nil {
+		return err
+	}
+	p.cost("`Playbook.Run`", "ansible-runner", same[0], same[1], 0.90,
+		"One playbook, 10 local hosts, 10 tasks; both with pipelining and 10 forks, both keep events and output in files.")
+	p.cost("`Playbook.Run`", "ansible-runner, each as it ships", shipped[0], shipped[1], 0,
+		"The same without a word about settings: then ours has pipelining and 10 forks, the other Ansible's defaults.")
+	return nil
+}
+
+// playbook is the process that is measured: a program that runs one playbook.
+func playbook(project, dir string) error {
+	var files [2]*os.File
+	for i, name := range []string{"events.jsonl", "ansible.log"} {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		files[i] = f
+	}
+	hosts := slices.Concat(fleet...)
+	p := runner.Playbook{
+		Dir: project, Playbook: "patch.yml", Inventory: []string{"hosts.yml"}, Hosts: hosts,
+		Events: files[0], Log: files[1],
+	}
+	res, err := p.Run(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		if res.Hosts[h].Outcome != runner.Changed {
+			return fmt.Errorf("host %s: %+v", h, res.Hosts[h])
+		}
+	}
+	return nil
+}

@@ -72,33 +72,6 @@ func TestProjectChanges(t *testing.T) {
 	}
 }
 
-func TestEngineTrouble(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.write("project/patch.yml", "- hosts: [\n")
-	r := b.run(1)
-	wants(t, "broken playbook", r.stdout+r.stderr, "failed")
-	if strings.Contains(r.stdout, "unreachable") {
-		t.Errorf("a playbook that does not parse is no unreachable host:\n%s", r.stdout)
-	}
-	if m := b.metrics(); m.ExitCode != 1 {
-		t.Errorf("metrics: %+v", m)
-	}
-	c := b.command()
-	c.Env = append(c.Env, "PATH=/nowhere")
-	r = b.do(c)
-	if r.code != 1 {
-		t.Errorf("no Ansible: exit code %d", r.code)
-	}
-	wants(t, "no Ansible", r.stderr, "install ansible-core")
-	if m := b.metrics(); m.ExitCode != 1 || m.Running {
-		t.Errorf("metrics: %+v", m)
-	}
-	if j := b.journal(); j.State != orchestrator.Failed || !strings.Contains(j.Reason, "install ansible-core") {
-		t.Errorf("journal: %+v", j)
-	}
-}
-
 // Whoever reads the output may go away: the run does not.
 func TestReaderGone(t *testing.T) {
 	t.Parallel()

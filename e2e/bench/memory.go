@@ -49,7 +49,7 @@ func (b *bench) memory(p *page) error {
 	p.figure("the same with 60 events a host ÷ with 12", "×", growth, 0, 0,
 		fmt.Sprintf("Flat: memory grows with hosts, not with events. With 60: %s MiB.", format(spreadOf(many))))
 	p.figure("peak memory of the whole program, "+what, "MiB", whole, 0, 0,
-		"`run` from plan to summary; it keeps the packages of each host, 40 here, for the report.")
+		fmt.Sprintf("`run` from plan to summary. It keeps the packages of each host, %d here, for the report.", publishedPackages))
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // Ansible itself would need hours for ten thousand hosts. Where only our side
 // is measured, this program takes its place: under the name of
 // ansible-playbook it writes to descriptor 3 what the callback plugin writes
-// in a run that upgrades every host, byte for byte of that form.
+// in a run that upgrades every host.
 
 // tasksVar says how many tasks the run has.
 const tasksVar = "BENCH_TASKS"
@@ -28,8 +29,13 @@ func standIn(args []string) error {
 	if err != nil {
 		return err
 	}
+	return upgrade(os.NewFile(3, "events"), hosts, tasks)
+}
+
+// upgrade writes the events of a run over hosts.
+func upgrade(out io.Writer, hosts []string, tasks int) error {
 	const forks = 10
-	w := bufio.NewWriterSize(os.NewFile(3, "events"), 64<<10)
+	w := bufio.NewWriterSize(out, 64<<10)
 	now := float64(time.Now().UnixMicro()) / 1e6
 	fmt.Fprintf(w, `{"kind":"start","time":%f,"version":"2.14.18"}`+"\n", now)
 	fmt.Fprintf(w, `{"kind":"play","time":%f,"play":"Patch","id":"%s"}`+"\n", now, id(0))
@@ -78,6 +84,9 @@ func limit(args []string) ([]string, error) {
 
 func id(task int) string { return fmt.Sprintf("5254001a-2b3c-9f4e-6d10-%012d", task) }
 
+// publishedPackages is how many packages each host got: 4 kB of them.
+const publishedPackages = 45
+
 // packages are the names of some that are often upgraded.
 var packages = strings.Fields(`apt base-files bash bind9-host curl dbus dpkg e2fsprogs git gnupg libc6 libcurl4
 	libexpat1 libgnutls30 libpam-modules libssl3 libsystemd0 libxml2 openssh-server openssl`)
@@ -92,7 +101,7 @@ func upgraded(task int) []byte {
 		"Reading package lists...", "Building dependency tree...", "Reading state information...",
 		"(Reading database ... 48216 files and directories currently installed.)",
 	}
-	for i := task * 6; i < task*6+9; i++ {
+	for i := task * 6; i < task*6+10; i++ {
 		name, from := deb(i, 1)
 		_, to := deb(i, 2)
 		lines = append(lines, fmt.Sprintf("Preparing to unpack .../%03d-%s_%s_amd64.deb ...", i%1000, name, to),
@@ -105,10 +114,10 @@ func upgraded(task int) []byte {
 	})
 }
 
-// published is what the role publishes of a host that got 40 packages: 4 kB.
+// published is what the role publishes of a host.
 func published() []byte {
 	var list []map[string]any
-	for i := range 40 {
+	for i := range publishedPackages {
 		name, from := deb(i, 1)
 		_, to := deb(i, 2)
 		list = append(list, map[string]any{"name": name, "from": from, "to": to, "security": i%2 == 0})

@@ -44,6 +44,11 @@
 //   - A host that Ansible stopped because others failed (any_errors_fatal,
 //     max_fail_percentage) comes out as far as it got: Ansible does not tell.
 //     A host whose first task is meta: end_host is NotAttempted.
+//   - What Ansible writes itself is passed on to Playbook.Log and
+//     Result.Stderr as it is: where it cannot read a file, it quotes the lines
+//     around the error, and core 2.19 names what it could not template, no_log
+//     or not. No error of this package has that in its text. A task's
+//     environment is on the command line of the shell that starts its module.
 //   - A host's name must not be an Ansible pattern.
 //   - It needs Linux with /proc, and ansible-core 2.14 to 2.19.
 //

@@ -104,7 +104,7 @@ func query(ctx context.Context, dir string, c commander, name string) ([]byte, e
 		return nil, notStarted(name, dir, err)
 	}
 	if err != nil {
-		return nil, &EngineError{Problem: name + " failed", Detail: lastLines(stderr.String(), 12), Err: err}
+		return nil, &EngineError{Problem: name + " failed", Detail: detail(stderr.String()), Err: err}
 	}
 	return stdout.Bytes(), nil
 }

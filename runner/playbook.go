@@ -153,7 +153,7 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 	err = p.judge(ctx, res, err)
 	if p.Document != nil && res.Complete {
 		if derr := p.readDocument(&res, start, emit); derr != nil && err == nil {
-			err = &EngineError{Problem: "ansible-playbook did its work, but its result cannot be told", Detail: lastLines(res.Stderr, 12), Err: derr}
+			err = &EngineError{Problem: "ansible-playbook did its work, but its result cannot be told", Detail: detail(res.Stderr), Err: derr}
 		}
 	}
 	return res, err
@@ -213,7 +213,7 @@ func (p Playbook) judge(ctx context.Context, res Result, err error) error {
 	default:
 		return nil
 	}
-	return &EngineError{Problem: "ansible-playbook " + problem, Detail: lastLines(res.Stderr, 12), Err: err}
+	return &EngineError{Problem: "ansible-playbook " + problem, Detail: detail(res.Stderr), Err: err}
 }
 
 func older(version, than string) bool {

@@ -49,6 +49,10 @@ func syntaxError(file string, err error) error {
 		e.Line, _ = strconv.Atoi(found[1])
 		e.Problem = e.Problem[len(found[0]):]
 	}
+	// Its text holds what was written, which may be a password.
+	if strings.HasPrefix(e.Problem, "unknown anchor ") {
+		e.Problem, e.Hint = "a value begins with *, which makes it an alias", "put it in quotes"
+	}
 	return e
 }
 

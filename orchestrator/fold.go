@@ -114,6 +114,7 @@ func (h *HostReport) judge(res runner.HostResult, patch *Patch, check bool) {
 		h.Outcome = HostFailed
 	case runner.Unreachable:
 		h.Outcome = HostUnreachable
+		h.Message = unreachable(h.Message)
 		h.Excused = h.Optional && !res.Reached
 	case runner.Interrupted:
 		h.Outcome = HostInterrupted

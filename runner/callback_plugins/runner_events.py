@@ -6,6 +6,7 @@ needed to follow the run comes first, the task's own result is the last member,
 """
 import _thread
 import atexit
+import ctypes
 import json
 import os
 import select
@@ -27,6 +28,7 @@ DOCUMENTATION = """
 MSG = 2000   # characters of a failure's reason in the head
 NAME = 500   # characters of a name in the head
 GRACE = 5    # seconds between asking the run to end and ending it
+PR_SET_PDEATHSIG = 1    # prctl(2)
 
 
 def opaque(value):
@@ -101,6 +103,10 @@ class CallbackModule(CallbackBase):
         except (KeyError, ValueError, OSError):
             self.disabled = True
             return
+        # From here on watch() sees the starter's death. The kernel would send a
+        # signal for each thread of the starter that ends, and the second one
+        # kills 2.19 before it has ended the others.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, *map(ctypes.c_ulong, (0, 0, 0, 0)))
         # A shell that starts a job in the background has it ignore SIGINT;
         # then nothing but SIGKILL could end this run.
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

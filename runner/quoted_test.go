@@ -13,7 +13,7 @@ func TestDetail(t *testing.T) {
 			"  vars: {password: S3CRET}\n  tasks: ]\n         ^ here\n", "line 3, column 10"},
 		"2.14, wrapped": {"[WARNING]:  * Failed to parse /x/hosts.yml with yaml plugin: Syntax Error while loading YAML.  line 7, The\n" +
 			"offending line appears to be:  ansible_password: S3CRET       bad: [\n^ here\nERROR! Completely failed to parse\n", "ERROR! Completely"},
-		"2.14, two": {"line 7\nThe offending line appears to be:\na: S3CRET\n^ here\nThe offending line appears to be:\nb: S3CRET\n^ here\n", "line 7"},
+		"2.14, two":     {"line 7\nThe offending line appears to be:\na: S3CRET\n^ here\nThe offending line appears to be:\nb: S3CRET\n^ here\n", "line 7"},
 		"2.14, no mark": {"line 7\nThe offending line appears to be:\na: S3CRET\n", "line 7"},
 		"2.19": {"[ERROR]: YAML parsing failed.\nOrigin: /x/site.yml:3:10\n\n1 - hosts: all\n2   vars: {password: S3CRET}\n3   tasks: ]\n" +
 			"           ^ column 10\n\n<<< caused by >>>\n", "/x/site.yml:3:10"},

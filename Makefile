@@ -2,7 +2,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN     := bin/homelab-patch-orchestrate
 
-.PHONY: build run demo test e2e e2e-full lint bench clean
+.PHONY: build run demo test e2e e2e-full fuzz lint bench clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/homelab-patch-orchestrate
@@ -22,7 +22,7 @@ demo:
 # All tests: the fast ones, then the ones on booted hosts.
 test:
 	e2e/need gcc libc6-dev ansible-core openssh-server openssh-client strace python3 prometheus
-	go vet ./... && go vet -tags 'e2e e2efull' ./e2e/...
+	go vet ./... && go vet -tags 'e2e e2efull' ./...
 	go test -race ./...
 	python3 -m unittest discover -s ansible/tests
 	$(MAKE) --no-print-directory e2e
@@ -33,16 +33,23 @@ e2e:
 	$(MAKE) --no-print-directory build
 	go test -tags e2e -count=1 -timeout 25m -v ./e2e/...
 
-# All of them, with a record of what they showed in docs/evidence/.
+# All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
+RUN ?= .
 e2e-full:
 	e2e/need $$(cat e2e/lab/needs)
 	$(MAKE) --no-print-directory build
-	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 90m -v ./e2e/...
+	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 120m -run '$(RUN)' -v ./e2e/...
+
+# Each decoder and parser against a minute of what nobody thought of.
+fuzz:
+	go test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s ./runner
+	go test -run '^$$' -fuzz '^FuzzDecodeJSONCallback$$' -fuzztime 60s ./runner
+	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s ./inventory
 
 lint:
 	e2e/need ansible-core ansible-lint yamllint shellcheck
 	test -z "$$(gofmt -l .)"
-	go vet ./... && go vet -tags 'e2e e2efull' ./e2e/...
+	go vet ./... && go vet -tags 'e2e e2efull' ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	cd ansible && ansible-lint --offline && yamllint .
 	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run

@@ -10,70 +10,78 @@ import (
 	"time"
 )
 
-// TestCancel ends a run at various moments. Nobody of it is left, the error
-// says why, and the hosts come out as far as they got.
+// longTask is a playbook that is in the middle of task for a minute. It has
+// tasks before and after, and a host whose turn does not come.
+func longTask(task string) string {
+	site := playOf("- name: Quick\n  ansible.builtin.command: \"true\"\n- name: Long\n  " + task +
+		"\n- name: Later\n  ansible.builtin.shell: touch {{ playbook_dir }}/later")
+	return strings.Replace(site, "  tasks:", "  serial: 2\n  tasks:", 1)
+}
+
+// TestCancel ends a run in a task. Nobody of it is left, the error says why,
+// and the hosts come out as far as they got. Tag e2e has more kinds of tasks.
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	server := newSSHD(t)
-	long := func(task string) string {
-		site := playOf("- name: Quick\n  ansible.builtin.command: \"true\"\n- name: Long\n  " + task +
-			"\n- name: Later\n  ansible.builtin.shell: touch {{ playbook_dir }}/later")
-		return strings.Replace(site, "  tasks:", "  serial: 2\n  tasks:", 1)
+	t.Run("over ssh", func(t *testing.T) {
+		t.Parallel()
+		server := newSSHD(t)
+		r := localRun(t, longTask("ansible.builtin.command: sleep 61"), map[string]string{"hosts": server.hosts()})
+		r.PrivateKey = server.key
+		r.cancelled(t)
+		for _, p := range r.alive() { // what runs on the other side is the host's
+			t.Errorf("alive: %s", p)
+		}
+	})
+	t.Run("deaf, with daemons", func(t *testing.T) {
+		t.Parallel()
+		r := localRun(t, longTask("ansible.builtin.shell: trap '' INT TERM HUP; setsid -f sleep 60; nohup sleep 60 & "+
+			"setsid sh -c 'trap \"\" INT TERM; sleep 60' & sleep 60; sleep 60"), nil)
+		r.cancelled(t)
+		r.nobodyLeft(t)
+	})
+}
+
+// cancelled runs r, whose playbook is a longTask, ends it there, and looks at
+// what came out.
+func (r *run) cancelled(t *testing.T) {
+	t.Helper()
+	hosts, err := os.ReadFile(filepath.Join(r.Dir, "hosts"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, c := range map[string]struct{ hosts, site string }{
-		"in a local task":        {localHosts, long("ansible.builtin.command: sleep 60")},
-		"over ssh":               {server.hosts(), long("ansible.builtin.command: sleep 61")},
-		"in a task that is deaf": {localHosts, long("ansible.builtin.shell: trap '' INT TERM HUP; sleep 60; sleep 60")},
-		"with daemons":           {localHosts, long("ansible.builtin.shell: setsid -f sleep 60; nohup sleep 60 & setsid sh -c 'trap \"\" INT TERM; sleep 60' & sleep 60")},
-		"with a job polled":      {localHosts, long("ansible.builtin.command: sleep 60\n  async: 100\n  poll: 1")},
-		"with a job left": {localHosts, playOf("- name: Quick\n  ansible.builtin.command: sleep 60\n  async: 100\n  poll: 0\n" +
-			"- name: Long\n  ansible.builtin.command: sleep 60")},
-		"in a loop of retries": {localHosts, long("ansible.builtin.command: \"false\"\n  retries: 100\n  delay: 1\n  register: r\n  until: r.rc == 0")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := localRun(t, c.site, map[string]string{"hosts": strings.Replace(c.hosts, "[all:vars]", "h3\n[all:vars]", 1)})
-			r.Hosts, r.PrivateKey, r.Grace = []string{"h1", "h2", "h3"}, server.key, 2*time.Second
-			if name == "with a job left" {
-				r.Hosts = r.Hosts[:2]
-			}
-			ctx, cancel := context.WithCancelCause(t.Context())
-			cause := errors.New("somebody said stop")
-			var since time.Time
-			r.do(ctx, t, func(e Event) {
-				if e.Kind == KindBegin && e.Host == "h2" && e.Task == "Long" {
-					since = time.Now()
-					cancel(cause)
-				}
-			})
-			if took := time.Since(since); took > 15*time.Second {
-				t.Errorf("it took %s", took)
-			}
-			if !errors.Is(r.err, context.Canceled) || !errors.Is(r.err, cause) {
-				t.Errorf("error %v", r.err)
-			}
-			for _, h := range []string{"h1", "h2"} {
-				if got := r.res.Hosts[h]; got.Outcome != Interrupted || got.Task != "Long" {
-					t.Errorf("%s: %+v", h, got)
-				}
-			}
-			if got := r.res.Hosts["h3"].Outcome; got != NotAttempted && name != "with a job left" {
-				t.Errorf("h3: %s", got)
-			}
-			if r.res.Complete {
-				t.Error("complete")
-			}
-			if _, err := os.Stat(filepath.Join(r.Dir, "later")); err == nil {
-				t.Error("a later task ran")
-			}
-			if name == "over ssh" { // what runs on the other side is the host's
-				for _, p := range r.alive() {
-					t.Errorf("alive: %s", p)
-				}
-				return
-			}
-			r.nobodyLeft(t)
-		})
+	more := strings.Replace(string(hosts), "[all:vars]", "h3\n[all:vars]", 1)
+	if err := os.WriteFile(filepath.Join(r.Dir, "hosts"), []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.Hosts, r.Grace = []string{"h1", "h2", "h3"}, 2*time.Second
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("somebody said stop")
+	var since time.Time
+	r.do(ctx, t, func(e Event) {
+		if e.Kind == KindBegin && e.Host == "h2" && e.Task == "Long" {
+			since = time.Now()
+			cancel(cause)
+		}
+	})
+	if took := time.Since(since); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if !errors.Is(r.err, context.Canceled) || !errors.Is(r.err, cause) {
+		t.Errorf("error %v", r.err)
+	}
+	for _, h := range []string{"h1", "h2"} {
+		if got := r.res.Hosts[h]; got.Outcome != Interrupted || got.Task != "Long" {
+			t.Errorf("%s: %+v", h, got)
+		}
+	}
+	if got := r.res.Hosts["h3"].Outcome; got != NotAttempted {
+		t.Errorf("h3: %s", got)
+	}
+	if r.res.Complete {
+		t.Error("complete")
+	}
+	if _, err := os.Stat(filepath.Join(r.Dir, "later")); err == nil {
+		t.Error("a later task ran")
 	}
 }
 

@@ -2,21 +2,39 @@ package runner
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
+// vaultedVar holds S3CRET-vault, encrypted with the password "pass".
+const vaultedVar = `kept: !vault |
+          $ANSIBLE_VAULT;1.1;AES256
+          38333530653830306464613062316230333735386339613036393564386239373963303362376439
+          3333306239326436316530666230333266626463616334300a323761323535653965363239663631
+          62643233386464656138613462313865333637656630646334383236636639353665353863646235
+          6237303131626135310a636333363161336536356133633266653264376663656461393263613237
+          3761
+`
+
+// vaultedVars is a file "secret: S3CRET", encrypted with the same.
+const vaultedVars = `$ANSIBLE_VAULT;1.1;AES256
+34376261653335643333333066653739643534323833353938316137383934613862363230386430
+6131386565316366336332643364333131346461666330370a633665373538333361616165353238
+37363733663231336266333538636234366232306637386635333934356530663565323234613134
+3536633665393830660a636461373538386232396635663438303736303330336664353837653430
+3464
+`
+
 // TestData is about what tasks print: much of it, in long lines, not UTF-8,
 // and what JSON has no words for.
 func TestData(t *testing.T) {
 	t.Parallel()
-	need(t, "ansible-vault")
 	r := localRun(t, playOf(`
 - name: Binary
-  ansible.builtin.command: head -c 2000000 /dev/urandom
+  ansible.builtin.command: head -c 500000 /dev/urandom
 - name: Long line
   ansible.builtin.command: python3 -c "print('x' * 400000)"
 - name: Odd
@@ -26,7 +44,7 @@ func TestData(t *testing.T) {
 - name: Separators
   ansible.builtin.debug:
     msg: "a\u2028b,\"data\":{}"`), map[string]string{
-		"hosts": strings.Replace(localHosts, "h2\n", "", 1),
+		"hosts": oneHost, "vaulted.yml": vaultedVar,
 		"library/odd.py": `#!/usr/bin/python3
 # WANT_JSON
 deep = '[' * 300 + ']' * 300
@@ -36,22 +54,14 @@ print('{"changed": false, "nan": NaN, "inf": [-Infinity], "deep": ' + deep + '}'
 	if err := os.Chmod(filepath.Join(r.Dir, "password"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text, err := exec.Command("ansible-vault", "encrypt_string", "--vault-password-file", filepath.Join(r.Dir, "password"),
-		"S3CRET-vault", "--name", "kept").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(r.Dir, "vaulted.yml"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	r.Hosts = []string{"h1"}
 	r.Env = append(r.Env, "ANSIBLE_VAULT_PASSWORD_FILE="+filepath.Join(r.Dir, "password"))
 	r.do(t.Context(), t)
 	if got := r.res.Hosts["h1"]; r.err != nil || got.Outcome != Changed || got.Stats.OK != 5 {
 		t.Fatalf("%v %+v", r.err, got)
 	}
-	if e, _ := r.find(KindResult, "h1", "Binary"); e.Cut < 2_000_000 || e.Data != nil || e.Status != StatusChanged {
-		t.Errorf("2 MB: %d bytes cut, %d kept, %s", e.Cut, len(e.Data), e.Status)
+	if e, _ := r.find(KindResult, "h1", "Binary"); e.Cut < MaxData || e.Data != nil || e.Status != StatusChanged {
+		t.Errorf("500 kB of noise: %d bytes cut, %d kept, %s", e.Cut, len(e.Data), e.Status)
 	}
 	var long struct{ Stdout string }
 	e, _ := r.find(KindResult, "h1", "Long line")
@@ -90,32 +100,48 @@ print('{"changed": false, "nan": NaN, "inf": [-Infinity], "deep": ' + deep + '}'
 // TestPlayShapes are the ways in which a play ends early or takes hosts apart.
 func TestPlayShapes(t *testing.T) {
 	t.Parallel()
-	fail := "- name: Fail\n  ansible.builtin.fail: {msg: no}\n  when: inventory_hostname == 'h1'\n- name: After\n  ansible.builtin.command: echo\n"
-	keys := func(site, keys string) string { return strings.Replace(site, "  tasks:", "  "+keys+"\n  tasks:", 1) }
+	const (
+		work = "- name: Work\n  ansible.builtin.debug:\n  changed_when: true\n"
+		fail = "- name: Fail\n  ansible.builtin.fail:\n  when: inventory_hostname is match('.*1')\n"
+	)
+	shape := func(keys, tasks string) string {
+		return strings.Replace(playOf(tasks), "  hosts: all\n", "  "+strings.ReplaceAll(keys, "; ", "\n  ")+"\n", 1)
+	}
+	// A play that is broken off ends its playbook: each has a run of its own.
 	for name, c := range map[string]struct{ site, want string }{
-		"free":               {keys(playOf(fail), "strategy: free"), "failed changed changed"},
-		"host_pinned":        {keys(playOf(fail), "strategy: host_pinned"), "failed changed changed"},
-		"serial and failure": {keys(playOf(fail), "serial: 1"), "failed not-attempted not-attempted"},
-		"max_fail":           {keys(playOf(fail), "serial: 2\n  max_fail_percentage: 0"), "failed ok not-attempted"},
-		"any_errors_fatal":   {keys(playOf(fail), "any_errors_fatal: true"), "failed ok ok"},
-		"end_play":           {playOf("- ansible.builtin.command: echo\n- ansible.builtin.meta: end_play\n" + fail), "changed changed changed"},
-		"end_host": {playOf("- ansible.builtin.command: echo\n- ansible.builtin.meta: end_host\n  when: inventory_hostname == 'h1'\n" + fail),
-			"changed changed changed"},
-		"an empty group": {strings.Replace(playOf(fail), "hosts: all", "hosts: nobody", 1), "not-attempted not-attempted not-attempted"},
-		"one missing":    {strings.Replace(playOf("- ansible.builtin.command: echo"), "hosts: all", "hosts: h1:h3", 1), "changed not-attempted changed"},
+		"each goes on to the next": {shape("hosts: free; strategy: free", fail+work) + shape("hosts: pinned; strategy: host_pinned", fail+work) +
+			shape("hosts: played", work+"- ansible.builtin.meta: end_play\n"+fail) +
+			shape("hosts: ended", work+"- ansible.builtin.meta: end_host\n  when: inventory_hostname == 'ended1'\n"+fail) +
+			shape("hosts: missed1:missed3", work),
+			"free: failed changed changed; pinned: failed changed changed; played: changed changed changed; " +
+				"ended: changed changed changed; missed: changed not-attempted changed"},
+		"serial and failure": {shape("hosts: free; serial: 1", fail+work), "free: failed not-attempted not-attempted"},
+		"max_fail":           {shape("hosts: free; serial: 2; max_fail_percentage: 0", fail+work), "free: failed ok not-attempted"},
+		"any_errors_fatal":   {shape("hosts: free; any_errors_fatal: true", fail+work), "free: failed ok ok"},
+		"an empty group":     {shape("hosts: nobody", fail+work), "free: not-attempted not-attempted not-attempted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := localRun(t, c.site, map[string]string{"hosts": "h3\n" + localHosts})
-			r.Hosts = []string{"h1", "h2", "h3"}
-			if strings.Contains(c.site, "serial") { // in the order of the inventory
-				if err := os.WriteFile(filepath.Join(r.Dir, "hosts"), []byte(strings.Replace(localHosts, "h2\n", "h2\nh3\n", 1)), 0o600); err != nil {
-					t.Fatal(err)
+			groups := strings.Split(c.want, "; ")
+			inventory, hosts := "", []string(nil)
+			for _, g := range groups {
+				g, _, _ = strings.Cut(g, ":")
+				inventory += "[" + g + "]\n"
+				for _, n := range []string{"1", "2", "3"} {
+					hosts = append(hosts, g+n)
+					inventory += g + n + "\n"
 				}
 			}
+			_, vars, _ := strings.Cut(localHosts, "[all:vars]")
+			r := localRun(t, c.site, map[string]string{"hosts": inventory + "[all:vars]" + vars})
+			r.Hosts = hosts
 			r.do(t.Context(), t)
-			got := string(r.res.Hosts["h1"].Outcome + " " + r.res.Hosts["h2"].Outcome + " " + r.res.Hosts["h3"].Outcome)
-			if got != c.want || r.err != nil {
+			var got []string
+			for _, g := range groups {
+				g, _, _ = strings.Cut(g, ":")
+				got = append(got, fmt.Sprintf("%s: %s %s %s", g, r.res.Hosts[g+"1"].Outcome, r.res.Hosts[g+"2"].Outcome, r.res.Hosts[g+"3"].Outcome))
+			}
+			if got := strings.Join(got, "; "); got != c.want || r.err != nil {
 				t.Errorf("%s, %v; want %s", got, r.err, c.want)
 			}
 		})

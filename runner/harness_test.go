@@ -55,6 +55,9 @@ ansible_connection=local
 ansible_python_interpreter="{{ ansible_playbook_python }}"
 `
 
+// oneHost is for what is the same on any number of them.
+var oneHost = strings.Replace(localHosts, "h2\n", "", 1)
+
 // playOf returns a playbook of one play over all hosts.
 func playOf(tasks string) string {
 	return "- name: Test\n  hosts: all\n  gather_facts: false\n  tasks:\n    " +

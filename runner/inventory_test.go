@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,29 +13,22 @@ import (
 
 func TestInventory(t *testing.T) {
 	t.Parallel()
-	need(t, "ansible-inventory", "ansible-vault")
+	need(t, "ansible-inventory")
 	dir := project(t, map[string]string{
-		"a":                       "[web]\nh1 n=1\n",
-		"b.yml":                   "db:\n  hosts:\n    h2:\n",
-		"broken.yml":              "all: [\n",
-		"both/1":                  "[web]\nh1\n",
-		"both/2":                  "[web]\nh3\n",
-		"sealed/hosts":            "[web]\nh1\n",
-		"sealed/group_vars/web":   "secret: S3CRET\n",
-		"sealed/pass/password.sh": "#!/bin/sh\necho pass\n",
+		"a":                     "[web]\nh1 n=1\n",
+		"b.yml":                 "db:\n  hosts:\n    h2:\n",
+		"broken.yml":            "all: [\n",
+		"both/1":                "[web]\nh1\n",
+		"both/2":                "[web]\nh3\n",
+		"sealed/hosts":          "[web]\nh1\n",
+		"sealed/group_vars/web": vaultedVars,
 	})
-	if out, err := exec.Command("ansible-vault", "encrypt", "--vault-password-file", filepath.Join(dir, "sealed/pass/password.sh"),
-		filepath.Join(dir, "sealed/group_vars/web")).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	for name, c := range map[string]struct {
 		sources []string
 		want    string // in the answer, without white space
 		fail    string // in the error
 	}{
-		"one":           {sources: []string{"a"}, want: `"web":{"hosts":["h1"]}`},
-		"absolute":      {sources: []string{filepath.Join(dir, "a")}, want: `"h1":{"n":1}`},
-		"two":           {sources: []string{"a", "b.yml"}, want: `"db":{"hosts":["h2"]}`},
+		"two":           {sources: []string{filepath.Join(dir, "a"), "b.yml"}, want: `"db":{"hosts":["h2"]}`},
 		"a folder":      {sources: []string{"both"}, want: `"hosts":["h1","h3"]`},
 		"a list":        {sources: []string{"x,y,"}, want: `"hosts":["x","y"]`},
 		"a missing one": {sources: []string{"a", "gone"}, fail: "gone"},
@@ -75,12 +67,11 @@ func TestMatch(t *testing.T) {
 		"a": "[web]\nh1\nh2\n[db]\nh3\n", "some": "h1\n\n h3 \n", "empty": "\n",
 	})
 	for pattern, want := range map[string][]string{
-		"web": {"h1", "h2"}, "all:!web": {"h3"}, "h?:&db": {"h3"}, "nobody": nil, "web:&db": nil,
-		"h1,h3": {"h1", "h3"}, "web[0]:db": {"h1", "h3"}, "@some": {"h1", "h3"}, "all,!h2": {"h1", "h3"},
+		"web[0]:db": {"h1", "h3"}, "h?:&db": {"h3"}, "all,!h2": {"h1", "h3"}, "@some": {"h1", "h3"}, "nobody": nil, "web:&db": nil,
 		// Ansible takes a limit without a pattern for no limit at all.
 		",": nil, ":": nil, " ": nil, "": nil,
 		// A port is no second pattern.
-		"h1:9": nil, "all:9": nil,
+		"all:9": nil,
 	} {
 		t.Run(pattern, func(t *testing.T) {
 			t.Parallel()

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -167,25 +168,33 @@ class CallbackModule(CallbackBase):
 // run beside ours.
 func TestOperatorCallback(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ at, needs, cfg, env string }{
-		"named in ansible.cfg": {at: "mine", cfg: "[defaults]\ncallback_plugins = mine\nstdout_callback = minimal\n"},
-		"beside the playbook":  {at: "callback_plugins", cfg: "[defaults]\nstdout_callback = oneline\n"},
-		"in the environment":   {at: "env", env: "ANSIBLE_CALLBACK_PLUGINS=env"},
-		"at home":              {at: ".ansible/plugins/callback", env: "HOME=."},
-		"to be enabled":        {at: "mine", needs: "True", cfg: "[defaults]\ncallback_plugins = ./mine\ncallbacks_enabled = recorder\n"},
+	for name, c := range map[string]struct {
+		at  []string // folders; a callback in one named enabled has to be
+		cfg string
+		env string
+	}{
+		"named in ansible.cfg": {at: []string{"mine", "mine/enabled", "callback_plugins"},
+			cfg: "[defaults]\ncallback_plugins = ./mine:mine/enabled\ncallbacks_enabled = enabled\nstdout_callback = minimal\n"},
+		"in the environment": {at: []string{"env"}, env: "ANSIBLE_CALLBACK_PLUGINS=env"},
+		"at home":            {at: []string{".ansible/plugins/callback"}, env: "HOME=."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			needs := c.needs
-			if needs == "" {
-				needs = "False"
+			files, want := map[string]string{"hosts": oneHost}, ""
+			for _, dir := range c.at {
+				needs, as := "False", fmt.Sprintf("recorder%d", len(files))
+				if filepath.Base(dir) == "enabled" {
+					needs, as = "True", "enabled"
+				}
+				files[dir+"/"+as+".py"] = strings.NewReplacer("NEEDS", needs, "recorder", as).Replace(recorder)
+				want += "seen "
 			}
-			files := map[string]string{c.at + "/recorder.py": strings.Replace(recorder, "= NEEDS", "= "+needs, 1)}
 			if c.cfg != "" {
 				files["ansible.cfg"] = c.cfg
 			}
 			r := localRun(t, playOf("- name: Speak\n  ansible.builtin.debug: {msg: hello}"), files)
 			record := filepath.Join(r.Dir, "record")
+			r.Hosts = r.Hosts[:1]
 			r.Env = append(r.Env, "RECORD="+record)
 			switch c.env {
 			case "":
@@ -195,10 +204,10 @@ func TestOperatorCallback(t *testing.T) {
 				r.Env = append(r.Env, c.env)
 			}
 			r.do(t.Context(), t)
-			if seen, _ := os.ReadFile(record); string(seen) != "seen seen " {
-				t.Errorf("their callback recorded %q", seen)
+			if seen, _ := os.ReadFile(record); string(seen) != want {
+				t.Errorf("their callbacks recorded %q", seen)
 			}
-			if _, ok := r.find(KindResult, "h2", "Speak"); !ok || r.err != nil {
+			if _, ok := r.find(KindResult, "h1", "Speak"); !ok || r.err != nil {
 				t.Errorf("ours saw nothing: %v", r.err)
 			}
 			if strings.Contains(c.cfg, "stdout_callback") && strings.Contains(r.log.String(), "PLAY RECAP") {

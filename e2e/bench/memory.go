@@ -16,7 +16,7 @@ import (
 
 const (
 	manyHostsN   = 10_000
-	memoryRounds = 3
+	memoryRounds = 2
 )
 
 // memory measures our own process where a fleet is large.

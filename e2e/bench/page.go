@@ -95,7 +95,8 @@ func (p *page) text() string {
 	for _, line := range p.machine {
 		b.WriteString("- " + line + "\n")
 	}
-	b.WriteString("\n## CPU time\n\nUser and system time of a process and of all that it waited for.\n\n" +
+	b.WriteString("\n## CPU time\n\nUser and system time of a process and of all that it waited for; a cgroup's count differed by less than a\n" +
+		"thousandth.\n\n" +
 		"| | ours | peer | ratio | low … high | promised | wall ratio | rounds |\n|---|---|---|---|---|---|---|---|\n")
 	table(&b, p.costs)
 	b.WriteString("\n## Our own process\n\n| | median | low … high | promised | rounds |\n|---|---|---|---|---|\n")

@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "record the event streams in runner/testdata anew, on each generation's controller")
 
-// TestEngines runs the tests of the package runner that need an engine where each generation of Ansible is at home.
+// TestEngines runs tests of the package runner where each generation of Ansible is at home.
 // `go test -tags e2e -run '^TestEngines$' ./e2e -update` records the golden streams of both.
 func TestEngines(t *testing.T) {
 	onEach(t, e2e.Options{}, "engines", "The runner and Ansible agree", func(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
@@ -26,14 +26,17 @@ func TestEngines(t *testing.T) {
 				"testdata/outcomes-2.19.jsonl", "testdata/outcomes-2.19.json", "testdata/outcomes-results.json")
 			return
 		}
-		var flags []string
-		if os.Getenv("E2E_FULL") == "1" {
-			flags = append(flags, "-peers")
+		pattern := "^Test(Corpus|Recorded)$"
+		var with []string
+		if os.Getenv("E2E_FULL") == "1" { // all but those that take long and have a scenario of their own
+			pattern = "."
+			with = []string{"-peers", "-test.skip=^Test(Moments|ThousandRuns)$"}
 		}
 		start := time.Now()
-		out := engine(t, lab, "^Test(Corpus|Recorded)$", flags...)
-		ev.Call(strings.Join(append([]string{"TestCorpus, TestRecorded"}, flags...), " "), e2e.Output{}, time.Since(start), "")
+		out := engine(t, lab, pattern, with...)
+		ev.Call("`runner.test -test.run "+pattern+" "+strings.Join(with, " ")+"`", e2e.Output{}, time.Since(start), strings.Join(grep(out, "corpus: all: "), ""))
 		ev.Lines("each playbook of the corpus", grep(out, "corpus: ")...)
+		ev.Lines("each test", grep(out, "--- ")...)
 	})
 }
 

@@ -84,7 +84,7 @@ func TestWriteIsNeverSeenHalf(t *testing.T) {
 	}
 	written := make(chan error)
 	go func() {
-		for i := range 1000 {
+		for i := range 200 {
 			if err := Write(path, runs[i%2]); err != nil {
 				written <- err
 				return

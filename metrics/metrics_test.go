@@ -159,7 +159,7 @@ func random(rng *rand.Rand) Run {
 
 func TestReadReturnsWhatWasWritten(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range 2000 {
+	for i := range 500 {
 		want := random(rng)
 		text := encode(t, want)
 		got, err := decode(bytes.NewReader(text))

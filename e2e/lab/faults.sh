@@ -37,7 +37,12 @@ f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); tim
     unslow | unbroken | unkept-back) (host_exec "$h" rm -f "/etc/apt/sources.list.d/${kind#un}.list") ;;
     # no-sshd, sshd HOST        sshd stopped / started
     no-sshd) (host_exec "$h" systemctl stop ssh) ;;
-    sshd) (host_exec "$h" systemctl start ssh) ;;
+    sshd) (host_exec "$h" sh -c 'systemctl stop lab-tarpit 2>/dev/null; systemctl start ssh') ;;
+    # tarpit HOST               in place of sshd, something that takes every connection and never says a word
+    tarpit) (host_exec "$h" systemctl stop ssh)
+      (host_exec "$h" systemd-run -q --unit lab-tarpit python3 -c "import socket
+taken, s = [], socket.create_server(('', 22))
+while True: taken.append(s.accept())") ;;
     # memory HOST MIB           for all its processes (64); the OOM killer does the rest. Needs cgroup v1
     memory) [ -e "$RUN/memory/$h" ] || die "no v1 memory controller on this machine"
       echo "${arg:-64}M" >"$RUN/memory/$h/memory.limit_in_bytes" ;;

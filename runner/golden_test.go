@@ -174,7 +174,7 @@ func told(events []Event) (lines []string) {
 		}
 		e.Data, e.Version, e.TaskID = nil, "", ""
 		e.Tags = slices.Sorted(slices.Values(e.Tags)) // a set to Ansible
-		if e.Status == StatusUnreachable { // ssh fails before or after Ansible talks to it
+		if e.Status == StatusUnreachable {            // ssh fails before or after Ansible talks to it
 			_, e.Msg, _ = strings.Cut(e.Msg, "ssh: ")
 		}
 		lines = append(lines, fmt.Sprintf("%+v", e))

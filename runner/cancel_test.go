@@ -27,7 +27,7 @@ func TestCancel(t *testing.T) {
 		server := newSSHD(t)
 		r := localRun(t, longTask("ansible.builtin.command: sleep 61"), map[string]string{"hosts": server.hosts()})
 		r.PrivateKey = server.key
-		r.cancelled(t)
+		r.cancelled(t, func() bool { return sleeping("sshd"+server.port) == 2 })
 		for _, p := range r.alive() { // what runs on the other side is the host's
 			t.Errorf("alive: %s", p)
 		}
@@ -36,14 +36,25 @@ func TestCancel(t *testing.T) {
 		t.Parallel()
 		r := localRun(t, longTask("ansible.builtin.shell: trap '' INT TERM HUP; setsid -f sleep 60; nohup sleep 60 & "+
 			"setsid sh -c 'trap \"\" INT TERM; sleep 60' & sleep 60; sleep 60"), nil)
-		r.cancelled(t)
+		r.cancelled(t, func() bool { return sleeping(r.id) == 2*4 })
 		r.nobodyLeft(t)
 	})
 }
 
-// cancelled runs r, whose playbook is a longTask, ends it there, and looks at
-// what came out.
-func (r *run) cancelled(t *testing.T) {
+// sleeping counts the processes with TEST_RUN=id that sleep: a task that has
+// only been begun has started nothing yet that could outlive it.
+func sleeping(id string) (n int) {
+	for _, p := range processesOf(id) {
+		if strings.Contains(p, `["sleep"`) {
+			n++
+		}
+	}
+	return n
+}
+
+// cancelled runs r, whose playbook is a longTask, ends it there as soon as it
+// is at work, and looks at what came out.
+func (r *run) cancelled(t *testing.T, atWork func() bool) {
 	t.Helper()
 	hosts, err := os.ReadFile(filepath.Join(r.Dir, "hosts"))
 	if err != nil {
@@ -57,12 +68,19 @@ func (r *run) cancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("somebody said stop")
 	var since time.Time
-	r.do(ctx, t, func(e Event) {
-		if e.Kind == KindBegin && e.Host == "h2" && e.Task == "Long" {
-			since = time.Now()
-			cancel(cause)
+	looked := make(chan struct{})
+	go func() { // ends with the run, at the latest
+		defer close(looked)
+		for ctx.Err() == nil && !atWork() {
+			time.Sleep(50 * time.Millisecond)
 		}
-	})
+		since = time.Now()
+		cancel(cause)
+	}()
+	time.AfterFunc(time.Minute, func() { cancel(errors.New("it was never at work")) })
+	r.do(ctx, t)
+	cancel(nil)
+	<-looked
 	if took := time.Since(since); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}

@@ -10,17 +10,20 @@ import (
 // TestCancelInTasks is TestCancel in one kind of task at a time.
 func TestCancelInTasks(t *testing.T) {
 	t.Parallel()
-	for name, task := range map[string]string{
-		"local":                "ansible.builtin.command: sleep 60",
-		"deaf":                 "ansible.builtin.shell: trap '' INT TERM HUP; sleep 60; sleep 60",
-		"with daemons":         "ansible.builtin.shell: setsid -f sleep 60; nohup sleep 60 & setsid sh -c 'trap \"\" INT TERM; sleep 60' & sleep 60",
-		"with a job polled":    "ansible.builtin.command: sleep 60\n  async: 100\n  poll: 1",
-		"in a loop of retries": "ansible.builtin.command: \"false\"\n  retries: 100\n  delay: 1\n  register: r\n  until: r.rc == 0",
+	for name, c := range map[string]struct {
+		task   string
+		sleeps int // on a host, when it is at work
+	}{
+		"local":                {"ansible.builtin.command: sleep 60", 1},
+		"deaf":                 {"ansible.builtin.shell: trap '' INT TERM HUP; sleep 60; sleep 60", 1},
+		"with daemons":         {"ansible.builtin.shell: setsid -f sleep 60; nohup sleep 60 & setsid sh -c 'trap \"\" INT TERM; sleep 60' & sleep 60", 4},
+		"with a job polled":    {"ansible.builtin.command: sleep 60\n  async: 100\n  poll: 1", 1},
+		"in a loop of retries": {"ansible.builtin.shell: sleep 0.5; false\n  retries: 100\n  delay: 1\n  register: r\n  until: r.rc == 0", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := localRun(t, longTask(task), nil)
-			r.cancelled(t)
+			r := localRun(t, longTask(c.task), nil)
+			r.cancelled(t, func() bool { return sleeping(r.id) == 2*c.sleeps })
 			r.nobodyLeft(t)
 		})
 	}
@@ -32,7 +35,7 @@ func TestCancelWithJobLeft(t *testing.T) {
 	t.Parallel()
 	site := strings.Replace(longTask("ansible.builtin.command: sleep 60"), `command: "true"`, "command: sleep 60\n      async: 100\n      poll: 0", 1)
 	r := localRun(t, site, nil)
-	r.cancelled(t)
+	r.cancelled(t, func() bool { return sleeping(r.id) == 2*2 })
 	r.nobodyLeft(t)
 }
 

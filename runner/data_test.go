@@ -34,7 +34,7 @@ func TestData(t *testing.T) {
 	t.Parallel()
 	r := localRun(t, playOf(`
 - name: Binary
-  ansible.builtin.command: head -c 500000 /dev/urandom
+  ansible.builtin.raw: head -c 500000 /dev/urandom
 - name: Long line
   ansible.builtin.command: python3 -c "print('x' * 400000)"
 - name: Odd
@@ -47,7 +47,7 @@ func TestData(t *testing.T) {
 		"hosts": oneHost, "vaulted.yml": vaultedVar,
 		"library/odd.py": `#!/usr/bin/python3
 # WANT_JSON
-deep = '[' * 300 + ']' * 300
+deep = '[' * 100 + ']' * 100
 print('{"changed": false, "nan": NaN, "inf": [-Infinity], "deep": ' + deep + '}')
 `, "password": "pass"})
 	// A password file that may be executed is executed.

@@ -86,6 +86,20 @@ def others(mark, control):
             yield pid, master
 
 
+def hide_exceptions():
+    """2.19 prints the exception of a failed task before its result, no_log or not."""
+    shown = getattr(CallbackBase, '_handle_exception', None)
+    if shown is None:
+        return
+
+    def handle(self, result, *args, **kwargs):
+        if 'censored' in result:
+            result.pop('exception', None)
+        return shown(self, result, *args, **kwargs)
+
+    CallbackBase._handle_exception = handle
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = 'aggregate'
@@ -111,6 +125,7 @@ class CallbackModule(CallbackBase):
         # then nothing but SIGKILL could end this run.
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        hide_exceptions()
         self.emit('start', {'version': __version__})
         if self.disabled:  # the starter died before anything began
             os._exit(1)
@@ -167,8 +182,14 @@ class CallbackModule(CallbackBase):
         return {'play': self.play, 'task': short(name or task.get_name(), NAME), 'id': str(task._uuid)}
 
     def result(self, kind, result, status, ignored=False):
-        task, host, data = result._task, result._host.get_name(), dict(result._result)
+        task, host = result._task, result._host.get_name()
+        try:
+            data = dict(result._result)
+        except RecursionError:  # 2.19 makes plain types of it, and gives up on many levels
+            data = {'changed': result.is_changed(), 'unserializable': True}
         data.pop('invocation', None)  # arguments: long, and not all modules know which are secret
+        if 'censored' in data:
+            data.pop('exception', None)  # 2.19 keeps it
         if isinstance(data.get('results'), list):  # those of a loop's items
             data['results'] = [{k: v for k, v in r.items() if k != 'invocation'} if isinstance(r, dict) else r
                                for r in data['results']]

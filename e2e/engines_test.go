@@ -26,8 +26,8 @@ func TestEngines(t *testing.T) {
 				"testdata/outcomes-2.19.jsonl", "testdata/outcomes-2.19.json", "testdata/outcomes-results.json")
 			return
 		}
-		pattern := "^Test(Corpus|Recorded)$"
-		var with []string
+		pattern := "^Test(Corpus|Recorded|Moments)$"
+		with := []string{"MOMENTS=6"}
 		if os.Getenv("E2E_FULL") == "1" { // all but those that take long and have a scenario of their own
 			pattern = "."
 			with = []string{"-peers", "-test.skip=^Test(Moments|ThousandRuns)$"}
@@ -56,7 +56,7 @@ func engine(t *testing.T, lab *e2e.Lab, pattern string, with ...string) string {
 	lab.Push(controller, "../runner/testdata", dir+"/testdata")
 	args := []string{"systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--working-directory=" + dir,
 		"--setenv=E2E_REQUIRED=1", "--setenv=HOME=/root", "--setenv=LANG=C.UTF-8"}
-	flags := []string{dir + "/runner.test", "-test.v", "-test.timeout=20m", "-test.run=" + pattern}
+	flags := []string{dir + "/runner.test", "-test.v", "-test.timeout=40m", "-test.run=" + pattern}
 	for _, w := range with {
 		if strings.HasPrefix(w, "-") {
 			flags = append(flags, w)

@@ -13,6 +13,8 @@ var sshSays = []struct{ says, words string }{
 	{"HOST IDENTIFICATION HAS CHANGED", "its host key is not the known one: if it was installed anew, replace it in known_hosts"},
 	{"Host key verification failed", "its host key is not known: log in once by hand, or add it to known_hosts"},
 	{"Permission denied", "it does not let us in: look at the user, the key, and its authorized_keys"},
+	// 2.19 often says no more than this.
+	{"Data could not be sent", "its ssh connection ended at once: the host hangs or is overloaded, or its network is down"},
 }
 
 // unreachable puts why a host was not reached into words of an operator; what ssh said follows.

@@ -13,6 +13,7 @@ func TestUnreachable(t *testing.T) {
 		"Failed to connect to the host via ssh: ssh: connect to host 10.0.0.1 port 22: Connection refused":                             "it is up, and nothing listens",
 		"Failed to connect to the host via ssh: Timeout, server 10.0.0.1 not responding.":                                              "it stopped answering",
 		"root@10.0.0.1: Permission denied (publickey).":                                                                                "it does not let us in",
+		"Data could not be sent to remote host 'a'. Make sure this host can be reached over SSH: [Errno 32] Broken pipe":               "its ssh connection ended at once",
 		"Host key verification failed.": "its host key is not known",
 	} {
 		got := unreachable(msg)

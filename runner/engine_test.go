@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,40 +56,6 @@ func checkOutcomes(t *testing.T, res Result) {
 	}
 	if got := res.Hosts["secret"]; !strings.Contains(got.Msg, "no_log") {
 		t.Errorf("secret: %q does not say why it says nothing", got.Msg)
-	}
-}
-
-// TestOutcomes runs every way a task can end.
-func TestOutcomes(t *testing.T) {
-	t.Parallel()
-	need(t, "ssh")
-	r := newRun(t, "testdata/outcomes", hostNames()...)
-	r.Inventory = []string{"hosts.yml"}
-	r.Forks = 4
-	r.do(t.Context(), t)
-	if r.err != nil || !r.res.Complete || r.res.ExitCode == 0 {
-		t.Fatalf("complete %t, exit code %d, error %v", r.res.Complete, r.res.ExitCode, r.err)
-	}
-	checkOutcomes(t, r.res)
-
-	// What was stored says the same as what was emitted.
-	var again []Event
-	for e, err := range Decode(strings.NewReader(r.raw.String())) {
-		if err != nil {
-			t.Error(err)
-		}
-		again = append(again, e)
-	}
-	if a, b := fmt.Sprintf("%+v", again), fmt.Sprintf("%+v", r.events); a != b {
-		t.Errorf("the stored lines decode to\n%s\nnot to\n%s", a, b)
-	}
-	begin, _ := r.find(KindBegin, "async", "Long")
-	end, _ := r.find(KindResult, "async", "Long")
-	if end.Started.Before(begin.Time.Add(-1e6)) || end.Time.Sub(end.Started).Seconds() < 2 {
-		t.Errorf("a task of two seconds began at %s and lasted from %s to %s", begin.Time, end.Started, end.Time)
-	}
-	if strings.Contains(r.raw.String()+r.log.String(), "hunter2") {
-		t.Error("what no_log hides is in the events or in the log")
 	}
 }
 

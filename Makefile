@@ -42,9 +42,9 @@ e2e-full:
 
 # Each decoder and parser against a minute of what nobody thought of.
 fuzz:
-	go test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s ./runner
-	go test -run '^$$' -fuzz '^FuzzDecodeJSONCallback$$' -fuzztime 60s ./runner
-	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s ./inventory
+	go test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
+	go test -run '^$$' -fuzz '^FuzzDecodeJSONCallback$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
+	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
 
 lint:
 	e2e/need ansible-core ansible-lint yamllint shellcheck

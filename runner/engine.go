@@ -29,7 +29,8 @@ const markVar = "RUNNER_MARK"
 //   - It leads a session of its own, so that one signal reaches all of it,
 //     and nothing it asks can reach a terminal: its standard input is empty.
 //   - Its environment is ours, where go-ansible would print it in errors.
-//   - It gets SIGINT when the thread that started it dies, that is, with us.
+//   - It gets SIGINT when the thread that started it dies, that is, with us,
+//     until its callback plugin is up and sees that by itself.
 //   - When its context ends it gets SIGINT, a grace period, SIGKILL.
 //   - Its workers do not outlive it when it is killed.
 //   - Its end is seen by its exit, not by the end of its output.

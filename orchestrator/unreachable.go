@@ -19,6 +19,9 @@ var sshSays = []struct{ says, words string }{
 
 // unreachable puts why a host was not reached into words of an operator; what ssh said follows.
 func unreachable(msg string) string {
+	if strings.HasPrefix(msg, "no progress for ") { // its connection was ended here
+		return msg
+	}
 	for _, s := range sshSays {
 		if strings.Contains(msg, s.says) {
 			return s.words + " (" + strings.Join(strings.Fields(msg), " ") + ")"

@@ -21,7 +21,9 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("%q: %q", msg, got)
 		}
 	}
-	if got := unreachable("something new"); got != "something new" {
-		t.Errorf("unknown words: %q", got)
+	for _, msg := range []string{"something new", `no progress for 15m0s in task "Wait", so its ssh connection was ended: Data could not be sent`} {
+		if got := unreachable(msg); got != msg {
+			t.Errorf("%q became %q", msg, got)
+		}
 	}
 }

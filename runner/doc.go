@@ -46,8 +46,9 @@
 //     A host whose first task is meta: end_host is NotAttempted.
 //   - What Ansible writes itself is passed on to Playbook.Log and
 //     Result.Stderr as it is: where it cannot read a file, it quotes the lines
-//     around the error. No error of this package has that in its text. A task's
-//     environment is on the command line of the shell that starts its module.
+//     around the error. Errors of this package leave out what is known to be
+//     quoted. A task's environment is on the command line of the shell that
+//     starts its module.
 //   - A host's name must not be an Ansible pattern.
 //   - It needs Linux with /proc.
 //
@@ -98,5 +99,6 @@
 // PYTHONDONTWRITEBYTECODE, ANSIBLE_FORCE_COLOR, ANSIBLE_NOCOLOR,
 // ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED (an inventory that cannot be read
 // must not become a smaller one), and names that begin with RUNNER_.
-// ANSIBLE_CALLBACK_PLUGINS holds the operator's path after this package's.
+// ANSIBLE_CALLBACK_PLUGINS holds the operator's path after this package's. With
+// Playbook.Document, ANSIBLE_STDOUT_CALLBACK is set as well.
 package runner

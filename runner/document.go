@@ -31,8 +31,9 @@ const firstMember = `"custom_stats"`
 // DecodeJSONCallback reads the document of the stock callback
 // ansible.posix.json, which Ansible prints at the end of a run, and yields
 // what of it [Decode] would have yielded: plays, tasks, results and the recap.
+// With the strategies free and host_pinned a task comes once for each host.
 // Lines before the document, such as those of -v, are left out, and so is
-// what follows it.
+// what follows it. So are the modules' arguments.
 //
 // The document is read as a stream, so memory does not grow with its length:
 // of one result at most [MaxData] bytes are kept, and where the results of one
@@ -43,7 +44,9 @@ const firstMember = `"custom_stats"`
 // That format has lost, for good: which failures were ignored or rescued (the
 // recap counts them), loop items and attempts as they came, when a host began
 // and ended a task (Time is when the last host ended it), handlers, tags and
-// the version. Data is left out where Python wrote NaN or Infinity into it. Of
+// the version; the name of a host that a task was delegated to (Delegated is
+// its address), and that a loop was delegated; that a host was unreachable in
+// a task with no_log, whose result looks well (the recap counts it). Data is left out where Python wrote NaN or Infinity into it. Of
 // a run that was cut short there is no document at all.
 //
 // An error that holds [ErrStream], and says where, ends it: there is no
@@ -137,8 +140,8 @@ type about struct {
 	ID       string `json:"id"`
 	Path     string `json:"path"`
 	Duration struct {
-		Start time.Time `json:"start"`
-		End   time.Time `json:"end"`
+		Start string `json:"start"`
+		End   string `json:"end"`
 	} `json:"duration"`
 }
 
@@ -146,9 +149,15 @@ func (s *scanner) about() (about, error) {
 	var a about
 	raw, cut, err := s.keep(maxTaskHead)
 	if err == nil && (cut > 0 || json.Unmarshal(raw, &a) != nil) {
-		err = fmt.Errorf("%w: a play or task of %s cannot be read: %.80q", ErrStream, JSONCallback, raw)
+		err = fmt.Errorf("%w: the name of a play or task of %s cannot be read", ErrStream, JSONCallback)
 	}
 	return a, err
+}
+
+// moment is a time of the document; one that cannot be read is zero.
+func moment(text string) time.Time {
+	t, _ := time.Parse(time.RFC3339, text)
+	return t
 }
 
 // readPlay reads one element of plays; its head precedes its tasks.
@@ -161,7 +170,7 @@ func (d *document) readPlay() error {
 				return err
 			}
 			d.play = strings.TrimSpace(a.Name)
-			return d.yield(Event{Kind: KindPlay, Time: a.Duration.Start, Play: d.play})
+			return d.yield(Event{Kind: KindPlay, Time: moment(a.Duration.Start), Play: d.play})
 		case "tasks":
 			return d.in.array(d.readTask)
 		}
@@ -187,7 +196,7 @@ func (d *document) readTask() error {
 	if err != nil {
 		return err
 	}
-	head := Event{Kind: KindTask, Time: task.Duration.Start, Play: d.play, Task: task.Name, TaskID: task.ID, Path: task.Path}
+	head := Event{Kind: KindTask, Time: moment(task.Duration.Start), Play: d.play, Task: task.Name, TaskID: task.ID, Path: task.Path}
 	if err := d.yield(head); err != nil {
 		return err
 	}
@@ -195,7 +204,7 @@ func (d *document) readTask() error {
 	if r == nil || err != nil {
 		return err
 	}
-	head.Kind, head.Time = KindResult, task.Duration.End
+	head.Kind, head.Time = KindResult, moment(task.Duration.End)
 	s := &scanner{r: bufio.NewReader(r)}
 	return s.object(func(host string) error {
 		e := head
@@ -210,7 +219,7 @@ func (d *document) readTask() error {
 // result reads one result of a task into e.
 func (s *scanner) result(e *Event) error {
 	var data bytes.Buffer
-	var failed, skipped, unreachable, changed bool
+	var failed, skipped, unreachable, changed, hidden bool
 	var item string
 	texts := map[string]string{}
 	length := len("{}")
@@ -219,6 +228,14 @@ func (s *scanner) result(e *Event) error {
 		raw, cut, err := s.keep(MaxData)
 		if err != nil {
 			return err
+		}
+		switch {
+		case name == "invocation": // arguments: long, and not all modules know which are secret
+			return nil
+		case name == "censored":
+			hidden = true
+		case name == "exception" && hidden: // 2.19 keeps it; the members are sorted
+			return nil
 		}
 		switch name {
 		case "action":
@@ -234,14 +251,13 @@ func (s *scanner) result(e *Event) error {
 		case "attempts":
 			json.Unmarshal(raw, &e.Attempts)
 		case "results":
-			item = failedItem(raw)
+			raw, item = items(raw)
 		case "_ansible_delegated_vars":
 			var to struct {
-				Name    string `json:"ansible_delegated_host"`
-				Address string `json:"ansible_host"`
+				Address string `json:"ansible_host"` // its name is lost
 			}
 			json.Unmarshal(raw, &to)
-			e.Delegated = cmp.Or(to.Name, to.Address, "unknown")
+			e.Delegated = cmp.Or(to.Address, "unknown")
 		default:
 			if slices.Contains(reasons, name) {
 				texts[name] = text(raw[:min(len(raw), maxText)], cut+max(0, len(raw)-maxText))
@@ -286,7 +302,7 @@ func (s *scanner) result(e *Event) error {
 
 // stdout returns where the engine's standard output goes, and where in
 // Document that begins.
-func (p Playbook) stdout(log io.Writer) (w io.Writer, start int64, err error) {
+func (p Playbook) stdout(log *serial) (w *serial, start int64, err error) {
 	if p.Document == nil {
 		return log, 0, nil
 	}
@@ -297,18 +313,20 @@ func (p Playbook) stdout(log io.Writer) (w io.Writer, start int64, err error) {
 	return &serial{w: p.Document}, start, nil
 }
 
-// readDocument makes the hosts of res from the document of the run.
-func (p Playbook) readDocument(res *Result, start int64, emit func(Event)) error {
+// readDocument has the document of the run decide how the hosts of res came
+// out. The live events know more of why.
+func (p Playbook) readDocument(res *Result, start int64) error {
 	f := newFold(p.Hosts)
 	for ev, err := range DecodeJSONCallback(io.NewSectionReader(p.Document, start, math.MaxInt64-start)) {
 		if err != nil {
 			return err
 		}
 		f.add(ev)
-		if ev.Kind == KindResult || ev.Kind == KindStats {
-			emit(ev)
-		}
 	}
-	res.Hosts = f.result().Hosts
+	for name, told := range f.result().Hosts {
+		h := res.Hosts[name]
+		h.Outcome, h.Stats = told.Outcome, told.Stats
+		res.Hosts[name] = h
+	}
 	return nil
 }

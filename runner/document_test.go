@@ -83,8 +83,11 @@ func TestDocumentResult(t *testing.T) {
 		"list of words":      {`{"failed": true, "msg": ["one", "two"]}`, Event{Status: StatusFailed, Msg: "one; two"}},
 		"escapes":            {`{"failed": true, "msg": "\"}{\\", "stderr": "ü\udcff"}`, Event{Status: StatusFailed, Msg: "\"}{\\: ü\uFFFD"}},
 		"attempts":           {`{"failed": true, "attempts": 3, "msg": "m"}`, Event{Status: StatusFailed, Attempts: 3, Msg: "m"}},
-		"delegated":          {`{"_ansible_delegated_vars": {"ansible_delegated_host": "d"}}`, Event{Status: StatusOK, Delegated: "d"}},
+		"delegated":          {`{"_ansible_delegated_vars": {"ansible_host": "d"}}`, Event{Status: StatusOK, Delegated: "d"}},
 		"delegated, unknown": {`{"_ansible_delegated_vars": {}}`, Event{Status: StatusOK, Delegated: "unknown"}},
+		"hidden":             {`{"failed": true, "censored": "hidden", "exception": "S3CRET"}`, Event{Status: StatusFailed, Msg: "hidden"}},
+		"arguments":          {`{"changed": true, "invocation": {"module_args": {"password": "S3CRET"}}}`, Event{Status: StatusChanged}},
+		"arguments of items": {`{"results": [{"invocation": "S3CRET"}, {"censored": "hidden", "exception": "S3CRET"}]}`, Event{Status: StatusOK}},
 		"item": {`{"failed": true, "msg": "One or more items failed", "results": [{"item": 1}, {"failed": true, "item": {"n": 2}, "msg": "bad"}]}`,
 			Event{Status: StatusFailed, Msg: `item {"n":2}: bad`}},
 		"hidden item": {`{"failed": true, "results": [{"failed": true, "item": "s", "censored": "hidden"}]}`, Event{Status: StatusFailed, Msg: "hidden"}},
@@ -100,6 +103,9 @@ func TestDocumentResult(t *testing.T) {
 			e := one(t, c.result)
 			if (e.Cut > 0) != (c.want.Cut > 0) || (e.Data == nil) != (e.Cut > 0) {
 				t.Errorf("cut %d, %d bytes of data", e.Cut, len(e.Data))
+			}
+			if strings.Contains(string(e.Data), "S3CRET") {
+				t.Errorf("%s", e.Data)
 			}
 			e = Event{Status: e.Status, Msg: e.Msg, Attempts: e.Attempts, Delegated: e.Delegated, Cut: c.want.Cut}
 			if !reflect.DeepEqual(e, c.want) {

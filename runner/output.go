@@ -67,17 +67,20 @@ func (t *tail) Write(p []byte) (int, error) {
 // String returns it as text: what is not UTF-8 is replaced.
 func (t *tail) String() string { return strings.ToValidUTF8(string(t.buf), "\uFFFD") }
 
-// serial lets stdout and stderr go to one writer. The first error is kept from
+// serial lets stdout and stderr go to one writer. An error of that is kept from
 // the engine's side: output that cannot be stored must not stop the run.
 type serial struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu  sync.Mutex
+	w   io.Writer
+	err error // the first of w
 }
 
 func (s *serial) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.w.Write(p)
+	if _, err := s.w.Write(p); err != nil && s.err == nil {
+		s.err = err
+	}
 	return len(p), nil
 }
 

@@ -66,10 +66,10 @@ type Playbook struct {
 
 	// Document, if it is not nil, makes [JSONCallback] Ansible's stdout
 	// callback. What that prints is appended to the file, which must be open
-	// for reading and writing, and the result is made from it, as are the
-	// events of kind [KindResult] and [KindStats], which come at the end. It
-	// is not in Log. A run that was cut short prints no document: its result
-	// is made from the live events.
+	// for reading and writing, and is not in Log; it decides the Outcome and
+	// the Stats of each host. Events come as they always do. A run that was
+	// cut short prints no document, and its result is made from the events.
+	// Runs at the same time need a file each.
 	Document *os.File
 
 	// HostDeadline bounds how long a host may be busy without any event of
@@ -139,9 +139,7 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 				os.Remove(filepath.Join(dir, "limit"))
 			}
 			f.add(ev)
-			if p.Document == nil || ev.Kind != KindResult && ev.Kind != KindStats {
-				emit(ev)
-			}
+			emit(ev)
 		})
 	}()
 	stderr := &tail{max: maxStderr}
@@ -152,7 +150,11 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 	res.ExitCode = exitCode(e)
 	err = p.judge(ctx, res, err)
 	if p.Document != nil && res.Complete {
-		if derr := p.readDocument(&res, start, emit); derr != nil && err == nil {
+		derr := p.readDocument(&res, start)
+		if stdout.err != nil {
+			derr = fmt.Errorf("write the document: %w", stdout.err)
+		}
+		if derr != nil && err == nil {
 			err = &EngineError{Problem: "ansible-playbook did its work, but its result cannot be told", Detail: detail(res.Stderr), Err: derr}
 		}
 	}

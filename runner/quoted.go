@@ -3,14 +3,19 @@ package runner
 import "regexp"
 
 // quoted is how Ansible quotes the lines around an error: core 2.14, core 2.19,
-// and of an ini inventory. They are lines of the operator's files, and may hold
-// a password. The words before them may be wrapped anywhere.
+// and both of an ini inventory and of a task's text. They are lines of the
+// operator's files, and may hold a password. Words may be wrapped anywhere.
 var quoted = regexp.MustCompile(`(?s)(The\s+offending\s+line\s+appears\s+to\s+be:).*?(?:\^\s+here|\z)` +
-	`|\n\n(?: *\d+ [^\n]*\n)+ *\^ column \d+` +
-	`|(Expected\s+key=value\s+host\s+variable\s+assignment,\s+got:)[^\n]*`)
+	`|(Origin:[^\n]*)\n\n.*?(\n\n|\z)` + // blank lines of the file are numbered: the first one ends it
+	`|(Expected\s+key=value(?:\s+host\s+variable\s+assignment)?,\s+got:|Error\s+parsing\s+host\s+definition|` +
+	`either\s+an\s+unbalanced\s+jinja2\s+block\s+or\s+quotes:).*?(\n\n|\n\[|\nERROR|\z)`)
 
-// detail is the end of what Ansible said on stderr, without the lines it
-// quotes; where they are it says as well.
+// headless is a quotation of core 2.14 whose beginning was not kept.
+var headless = regexp.MustCompile(`(?s)\A.*\^\s+here`)
+
+// detail is the end of what Ansible said on stderr, without the lines it is
+// known to quote; where they are it says as well.
 func detail(stderr string) string {
-	return lastLines(quoted.ReplaceAllString(stderr, "$1$2 (not shown)"), 12)
+	text := quoted.ReplaceAllString(stderr, "$1$2$4 (not shown)$3$5")
+	return lastLines(headless.ReplaceAllString(text, "(not shown)"), 12)
 }

@@ -17,7 +17,16 @@ func TestDetail(t *testing.T) {
 		"2.14, no mark": {"line 7\nThe offending line appears to be:\na: S3CRET\n", "line 7"},
 		"2.19": {"[ERROR]: YAML parsing failed.\nOrigin: /x/site.yml:3:10\n\n1 - hosts: all\n2   vars: {password: S3CRET}\n3   tasks: ]\n" +
 			"           ^ column 10\n\n<<< caused by >>>\n", "/x/site.yml:3:10"},
-		"2.19, long file": {"Origin: /x/site.yml:10:7\n\n  9   password: S3CRET\n 10   tasks: ]\n         ^ column 10\n", "/x/site.yml:10:7"},
+		"2.19, long file":  {"Origin: /x/site.yml:10:7\n\n  9   password: S3CRET\n 10   tasks: ]\n         ^ column 10\n", "/x/site.yml:10:7"},
+		"2.19, blank line": {"Origin: /x:3:10\n\n1 - hosts: all\n2\n3   vars: {password: S3CRET}\n   ^ column 10\n", "/x:3:10"},
+		"2.19, no column":  {"Origin: /x:3\n\n3   password: S3CRET\n    ^^^^^^^^\n\n<<< caused by >>>\nmore\n", "more"},
+		"2.19, far right":  {"Origin: /x:3:110\n\n3   password: S3CRET\n    column 110 ^\n", "/x:3:110"},
+		"2.19, a value":    {"Origin: <unknown>\n\nS3CRET\n\n<<< caused by >>>\n", "<unknown>"},
+		"ini, quote":       {"/x:1: Error parsing host definition 'web1 ansible_password=it's S3CRET': No closing quotation\n", "/x:1:"},
+		"ini, vars":        {"/x:4: Expected key=value, got: S3CRET\n", "/x:4:"},
+		"ini, wrapped":     {"/x:4: Expected key=value, got:\nS3CRET\nERROR! failed\n", "ERROR! failed"},
+		"quotes in a task": {"failed at splitting arguments, either an unbalanced jinja2 block or quotes: echo 'S3CRET\n", "unbalanced"},
+		"2.14, cut":        {"xS3CRETx\n   ^ here\nERROR! failed\n", "ERROR! failed"},
 		"ini": {"[WARNING]:  * Failed to parse /x/hosts with ini plugin:\n/x/hosts:1: Expected key=value host variable assignment, got: S3CRET\n" +
 			"ERROR! Completely failed\n", "/x/hosts:1:"},
 	} {

@@ -18,6 +18,9 @@ const (
 
 // reason puts the two best texts together.
 func reason(texts map[string]string) string {
+	if hidden := strings.TrimSpace(texts["censored"]); hidden != "" {
+		return hidden // 2.19 keeps the exception beside it
+	}
 	var parts []string
 	for _, name := range reasons {
 		// 2.19 puts words of its own before and, for want of a traceback, after.
@@ -33,31 +36,43 @@ func reason(texts map[string]string) string {
 	return string(words)
 }
 
-// failedItem says why the first item of a loop that failed did so, if the
-// results can be read.
-func failedItem(results []byte) string {
-	var items []map[string]json.RawMessage
-	if json.Unmarshal(results, &items) != nil {
-		return ""
+// items takes what must not be kept out of the results of a loop, and says why
+// the first item that failed did so. Results that cannot be read, because they
+// were cut, stay as they are: they are not kept.
+func items(results []byte) (kept []byte, why string) {
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(results, &list) != nil {
+		return results, ""
 	}
-	for _, item := range items {
-		if !truth(item["failed"]) {
-			continue
+	for _, item := range list {
+		delete(item, "invocation")
+		if item["censored"] != nil {
+			delete(item, "exception")
 		}
-		texts := map[string]string{}
-		for _, name := range reasons {
-			texts[name] = text(item[name], 0)
+		if why == "" && truth(item["failed"]) {
+			why = itemReason(item)
 		}
-		label := item["_ansible_item_label"]
-		if label == nil {
-			label = item[cmp.Or(text(item["ansible_loop_var"], 0), "item")]
-		}
-		if words := cmp.Or(text(label, 0), string(label)); words != "" && item["censored"] == nil {
-			return "item " + words + ": " + reason(texts)
-		}
-		return reason(texts)
 	}
-	return ""
+	kept, err := json.Marshal(list)
+	if err != nil {
+		return results, why
+	}
+	return kept, why
+}
+
+func itemReason(item map[string]json.RawMessage) string {
+	texts := map[string]string{}
+	for _, name := range reasons {
+		texts[name] = text(item[name], 0)
+	}
+	label := item["_ansible_item_label"]
+	if label == nil {
+		label = item[cmp.Or(text(item["ansible_loop_var"], 0), "item")]
+	}
+	if words := cmp.Or(text(label, 0), string(label)); words != "" && item["censored"] == nil {
+		return "item " + words + ": " + reason(texts)
+	}
+	return reason(texts)
 }
 
 // truth is what Python would take a value for.

@@ -191,8 +191,8 @@ class CallbackModule(CallbackBase):
         if 'censored' in data:
             data.pop('exception', None)  # 2.19 keeps it
         if isinstance(data.get('results'), list):  # those of a loop's items
-            data['results'] = [{k: v for k, v in r.items() if k != 'invocation'} if isinstance(r, dict) else r
-                               for r in data['results']]
+            data['results'] = [{k: v for k, v in r.items() if k != 'invocation' and not (k == 'exception' and 'censored' in r)}
+                               if isinstance(r, dict) else r for r in data['results']]
         fields = result._task_fields or {}
         head = dict(
             self.task_head(task, result.task_name), path=task.get_path() or '', action=short(task.action, NAME),

@@ -154,8 +154,8 @@ func (s *scanner) about() (about, error) {
 	return a, err
 }
 
-// moment is a time of the document; one that cannot be read is zero.
-func moment(text string) time.Time {
+// timeOf is a time of the document; one that cannot be read is zero.
+func timeOf(text string) time.Time {
 	t, _ := time.Parse(time.RFC3339, text)
 	return t
 }
@@ -170,7 +170,7 @@ func (d *document) readPlay() error {
 				return err
 			}
 			d.play = strings.TrimSpace(a.Name)
-			return d.yield(Event{Kind: KindPlay, Time: moment(a.Duration.Start), Play: d.play})
+			return d.yield(Event{Kind: KindPlay, Time: timeOf(a.Duration.Start), Play: d.play})
 		case "tasks":
 			return d.in.array(d.readTask)
 		}
@@ -196,7 +196,7 @@ func (d *document) readTask() error {
 	if err != nil {
 		return err
 	}
-	head := Event{Kind: KindTask, Time: moment(task.Duration.Start), Play: d.play, Task: task.Name, TaskID: task.ID, Path: task.Path}
+	head := Event{Kind: KindTask, Time: timeOf(task.Duration.Start), Play: d.play, Task: task.Name, TaskID: task.ID, Path: task.Path}
 	if err := d.yield(head); err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (d *document) readTask() error {
 	if r == nil || err != nil {
 		return err
 	}
-	head.Kind, head.Time = KindResult, moment(task.Duration.End)
+	head.Kind, head.Time = KindResult, timeOf(task.Duration.End)
 	s := &scanner{r: bufio.NewReader(r)}
 	return s.object(func(host string) error {
 		e := head

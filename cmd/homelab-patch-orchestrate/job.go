@@ -86,7 +86,7 @@ func (j *job) resolve() error {
 		return errors.New("--check was taken for the value of the flag before it; nothing was done")
 	}
 	for _, name := range []string{"limit", "project", "inventory", "playbook", "config", "state", "textfile", "callback"} {
-		if flag := j.flags.Flags().Lookup(name); flag != nil && flag.Changed && strings.Trim(flag.Value.String(), `[]"`) == "" {
+		if set(name) && strings.Trim(j.flags.Flags().Lookup(name).Value.String(), `[]"`) == "" {
 			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
 		}
 	}

@@ -68,6 +68,13 @@ def reason(data):
     return short(': '.join(parts), MSG)
 
 
+def kept(data):
+    """A result without the module's arguments, which are long, and of which not all modules know the secret
+    ones, and without the exception that 2.19 leaves in a hidden one."""
+    hidden = {'invocation', 'exception'} if 'censored' in data else {'invocation'}
+    return {k: v for k, v in data.items() if k not in hidden}
+
+
 def others(mark, control):
     """The other processes of this run, by the mark in their environment: workers
     of 2.19 and daemons have sessions of their own. ssh masters overwrite theirs
@@ -184,15 +191,11 @@ class CallbackModule(CallbackBase):
     def result(self, kind, result, status, ignored=False):
         task, host = result._task, result._host.get_name()
         try:
-            data = dict(result._result)
+            data = kept(result._result)
         except RecursionError:  # 2.19 makes plain types of it, and gives up on many levels
             data = {'changed': result.is_changed(), 'unserializable': True}
-        data.pop('invocation', None)  # arguments: long, and not all modules know which are secret
-        if 'censored' in data:
-            data.pop('exception', None)  # 2.19 keeps it
         if isinstance(data.get('results'), list):  # those of a loop's items
-            data['results'] = [{k: v for k, v in r.items() if k != 'invocation' and not (k == 'exception' and 'censored' in r)}
-                               if isinstance(r, dict) else r for r in data['results']]
+            data['results'] = [kept(r) if isinstance(r, dict) else r for r in data['results']]
         fields = result._task_fields or {}
         head = dict(
             self.task_head(task, result.task_name), path=task.get_path() or '', action=short(task.action, NAME),

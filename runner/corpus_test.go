@@ -161,32 +161,9 @@ func peer(t *testing.T, dir, site string) map[string]Stats {
 	if err != nil {
 		t.Fatalf("ansible-runner: %v", err)
 	}
-	var counts map[string]map[string]int // of a word, by host
-	if err := json.Unmarshal(out, &counts); err != nil {
+	var hosts map[string]Stats
+	if err := json.Unmarshal(out, &hosts); err != nil {
 		t.Fatalf("ansible-runner: %v: %s", err, out)
-	}
-	hosts := map[string]Stats{}
-	for word, byHost := range counts {
-		for h, n := range byHost {
-			s := hosts[h]
-			switch word {
-			case "ok":
-				s.OK = n
-			case "changed":
-				s.Changed = n
-			case "dark":
-				s.Unreachable = n
-			case "failures":
-				s.Failed = n
-			case "skipped":
-				s.Skipped = n
-			case "rescued":
-				s.Rescued = n
-			case "ignored":
-				s.Ignored = n
-			}
-			hosts[h] = s
-		}
 	}
 	return hosts
 }

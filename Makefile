@@ -57,7 +57,7 @@ lint:
 
 # Figures against the peers, in docs/benchmarks.md. Fails where a promise is broken.
 bench:
-	e2e/need ansible-core python3-ansible-runner
+	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client
 	go run ./e2e/bench
 
 clean:

@@ -42,8 +42,8 @@ func run() error {
 		}
 		return foldMany(tasks)
 	}
-	if len(os.Args) == 5 && os.Args[1] == "playbook" {
-		return playbook(os.Args[2], os.Args[3], os.Args[4])
+	if len(os.Args) == 6 && os.Args[1] == "playbook" {
+		return playbook(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 	}
 	if len(os.Args) > 1 {
 		return errors.New("it takes no arguments")

@@ -1,7 +1,8 @@
-"""Runs the playbook argv[2] of the project in argv[1] with ansible-runner; its files go to argv[3]."""
+"""Runs the playbook argv[2] of the project in argv[1] on the inventory argv[3] with ansible-runner; its files go to argv[4]."""
 import sys
 
 import ansible_runner
 
-run = ansible_runner.run(project_dir=sys.argv[1], playbook=sys.argv[2], private_data_dir=sys.argv[3], quiet=True)
+project, playbook, inventory, folder = sys.argv[1:]
+run = ansible_runner.run(project_dir=project, playbook=playbook, inventory=project + '/' + inventory, private_data_dir=folder, quiet=True)
 sys.exit(run.rc if run.status == 'successful' else 1)

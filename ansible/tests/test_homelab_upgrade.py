@@ -179,8 +179,9 @@ class Published(Files):
         for meanwhile, want, before in ((None, dict(mine, published=True), False), (theirs, theirs, True)):
             system.write_json(unit.RESULT, mine)
             system.write_json(unit.BEFORE, {})
-            with mock.patch.object(unit.homelab_metrics, 'publish',
-                                   lambda *_, doc=meanwhile: system.write_json(unit.RESULT, doc) if doc else ''):
+            with mock.patch.object(unit.homelab_timer, 'install', lambda folder: (False, '')), \
+                    mock.patch.object(unit.homelab_metrics, 'publish',
+                                      lambda *_, doc=meanwhile: system.write_json(unit.RESULT, doc) if doc else ''):
                 unit.record('old', {'textfile_dir': self.folder}, True)
             self.assertEqual(system.read_json(unit.RESULT), want)
             self.assertEqual(os.path.exists(unit.BEFORE), before)

@@ -15,7 +15,8 @@ options:
     description:
       - C(look) says whether the host is on hold or cannot be patched; C(plan) what an upgrade would change.
       - C(upgrade) has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
-        a reboot; C(record) writes the host's metrics and marks the result of I(run) as published.
+        a reboot; C(record) writes the host's metrics, has units of the host write them from then on, and marks the
+        result of I(run) as published.
     type: str
     required: true
     choices: [look, plan, upgrade, settle, record]
@@ -59,10 +60,10 @@ def act(module):
         return upgrade(p['run'], p['policy'], p['wait'])
     if p['action'] == 'settle':
         return {'result': settle(p['run'], p['wait'])}
-    warning = record(p['run'], p['policy'], p['success'])
-    if warning:
+    changed, warnings = record(p['run'], p['policy'], p['success'])
+    for warning in warnings:
         module.warn(warning)
-    return {}
+    return {'changed': changed}
 
 
 def main():

@@ -5,6 +5,7 @@ import sys
 
 from . import homelab_metrics as metrics
 from . import homelab_upgrade as upgrade
+from .homelab_apt import LIVE
 from .homelab_system import REQUEST, read_json
 
 TEXTFILES = '/var/lib/prometheus/node-exporter'
@@ -24,8 +25,13 @@ def main(argv):
     if args.command == 'apply':
         upgrade.apply()
         return 0
-    policy = (read_json(REQUEST) or {}).get('policy', {})
-    warning = metrics.publish(args.textfile_dir or policy.get('textfile_dir', TEXTFILES))
+    request = read_json(REQUEST) or {}
+    folder = args.textfile_dir or request.get('policy', {}).get('textfile_dir', TEXTFILES)
+    try:
+        warning = metrics.publish(folder, caller=request.get('caller', []), options=LIVE)
+    except OSError as e:
+        print('homelab-patch: patch.prom is not written: %s: %s' % (e.filename or folder, e.strerror or e), file=sys.stderr)
+        return 1
     if warning:
         print('homelab-patch: ' + warning, file=sys.stderr)
     return 0

@@ -1,10 +1,15 @@
-"""patch.prom: the one writer of these families on a host."""
+"""patch.prom: the one writer of these families on a host.
+
+The role's last task calls it, and so does the program, for the units of boot and of every hour or for a person.
+"""
+import glob
 import os
 import time
 
 from . import homelab_plan as plan
 from . import homelab_reboot as reboot
-from .homelab_system import METRICS, hold, locked, read_json, write_durable, write_json
+from .homelab_apt import PRIVATE
+from .homelab_system import METRICS, hold, locked, read_json, remove, write_durable, write_json
 
 FAMILIES = (
     ('homelab_patch_last_success_unixtime', 'Unix time of the last successful patch run, 0 if there was none.'),
@@ -16,11 +21,13 @@ FAMILIES = (
 
 
 def encode(values):
-    """The text format of Prometheus; a value is a number, or a dict of numbers by kind."""
+    """The text format of Prometheus; a value is a number, a dict of numbers by kind, or None for what is not known."""
     lines = []
     for name, text in FAMILIES:
-        lines += ['# HELP %s %s' % (name, text), '# TYPE %s gauge' % name]
         value = values[name[len('homelab_patch_'):]]
+        if value is None:
+            continue
+        lines += ['# HELP %s %s' % (name, text), '# TYPE %s gauge' % name]
         if isinstance(value, dict):
             lines += ['%s{kind="%s"} %d' % (name, kind, value[kind]) for kind in sorted(value)]
         else:
@@ -35,18 +42,29 @@ def missing(textfile_dir):
     return 'no metrics of this host: the folder %s does not exist' % textfile_dir
 
 
-def publish(textfile_dir, upgraded=None, success=False, pending=None, reboot_required=None):
+def publish(textfile_dir, upgraded=None, success=False, pending=None, reboot_required=None, caller=(), options=PRIVATE):
     """Write patch.prom under the lock. What is not given is found out now, or kept from the last time.
 
-    Returns a warning, '' if all is well.
+    What cannot be found out, such as what waits while apt is at work, stays as it was last seen; it is never taken
+    for 0. caller, options: see reboot.state and apt.simulate. Returns a warning, '' if all is well.
     """
+    looked = time.time()
     if pending is None:
-        pending = plan.pending()
+        pending = plan.pending(options)
     if reboot_required is None:
-        reboot_required = bool(reboot.state()[1])
+        reboot_required = reboot.required(caller)
     with locked():
         kept = read_json(METRICS) or {}
-        kept = {'last_success': int(kept.get('last_success', 0)), 'upgraded': int(kept.get('upgraded', 0))}
+        seen = kept.get('seen') or {}
+        # Looking takes seconds, and is done without the lock. Whoever began to look last has the newest to say. (A time
+        # to come is that of a clock which was put back since.)
+        newer = looked < seen.get('at', 0) <= time.time()
+        if newer or pending is None:
+            pending = seen.get('pending')
+        if newer or reboot_required is None:
+            reboot_required = seen.get('reboot_required')
+        kept = {'last_success': int(kept.get('last_success', 0)), 'upgraded': int(kept.get('upgraded', 0)),
+                'seen': {'at': seen['at'] if newer else looked, 'pending': pending, 'reboot_required': reboot_required}}
         if success:
             kept['last_success'] = int(time.time())
         if upgraded is not None:
@@ -54,7 +72,10 @@ def publish(textfile_dir, upgraded=None, success=False, pending=None, reboot_req
         write_json(METRICS, kept)
         warning = missing(textfile_dir)
         if not warning:
-            write_durable(os.path.join(textfile_dir, 'patch.prom'), encode({
+            path = os.path.join(textfile_dir, 'patch.prom')
+            for left in glob.glob(glob.escape(path) + '.*.new'):    # of a writer that was killed: we have the lock
+                remove(left)
+            write_durable(path, encode({
                 'last_success_unixtime': kept['last_success'], 'packages_upgraded': kept['upgraded'],
                 'reboot_required': reboot_required, 'packages_pending': pending,
                 'held': hold() is not None}).encode(), 0o644)

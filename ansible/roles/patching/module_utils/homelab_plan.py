@@ -128,8 +128,10 @@ def short_of_space(policy, names):
 
 
 def pending(options=apt.PRIVATE):
-    """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out."""
+    """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out. None if apt cannot say."""
     sim = apt.simulate(COMMANDS['security'], options=options)
+    if sim['rc'] != 0:
+        return None
     upgrades = [p for p in sim['install'].values() if p['from']]
     holds = apt.held(options)
     waiting = [n for n, (has, new) in apt.candidates(holds, options=options).items() if has and new != has]

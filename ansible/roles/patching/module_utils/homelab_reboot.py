@@ -3,7 +3,7 @@ import os
 import re
 
 from .homelab_apt import installed
-from .homelab_system import FUTILE, UNIT, boot_id, read_json, read_text, remove, run, write_json
+from .homelab_system import FUTILE, OURS, boot_id, read_json, read_text, remove, run, write_json
 
 KERNEL_PACKAGE = re.compile(r'^(?:linux-image|pve-kernel|proxmox-kernel)-(\d.*?)(?:-unsigned|-signed)?$')
 # 6.1.0-40-amd64, 6.12.48+deb13-cloud-amd64, 6.8.12-4-pve: a version and a flavour
@@ -59,13 +59,15 @@ def parse_needrestart(text):
         key, _, value = line.partition(': ')
         if key == 'NEEDRESTART-KSTA' and value.strip().isdigit():
             found['kernel'] = int(value)
-        elif key == 'NEEDRESTART-SVC' and value.strip() != UNIT:
+        elif key == 'NEEDRESTART-SVC' and value.strip() not in OURS:
             found['services'].append(value.strip())
     return found
 
 
 def needrestart():
-    return parse_needrestart(run(['needrestart', '-b', '-r', 'l'], timeout=300).stdout)
+    """What parse_needrestart reads, and whether all was seen that there is to see: none installed sees all it can."""
+    done = run(['needrestart', '-b', '-r', 'l'], timeout=300)
+    return dict(parse_needrestart(done.stdout), complete=done.returncode in (0, 127))
 
 
 def reboot_required_file():
@@ -93,6 +95,12 @@ def state(found=None, caller=()):
     reasons += ['%s runs old code and is only replaced by a reboot' % s
                 for s in found['services'] if spared(s, caller)]
     return k, reasons
+
+
+def required(caller=()):
+    """Whether the host needs a reboot now; None where nothing says so, but needrestart failed."""
+    found = needrestart()
+    return True if state(found, caller)[1] else False if found['complete'] else None
 
 
 def note(reasons):

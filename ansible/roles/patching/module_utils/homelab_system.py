@@ -21,6 +21,8 @@ APT_STATUS = STATE + '/apt.status'
 LOCK = STATE + '/lock'
 HOLD = '/etc/homelab/MAINTENANCE'
 UNIT = 'homelab-patch.service'
+# Units of ours that end by themselves: whether they run old code, or failed, says nothing about the host.
+OURS = (UNIT, 'homelab-patch-prom.service', 'homelab-patch-notify.service')
 PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
 
 # Nothing may ask a question, and parsers need English.
@@ -171,7 +173,7 @@ def failed_units():
         return []
     out = run(['systemctl', 'list-units', '--state=failed', '--plain', '--no-legend', '--full'], timeout=60).stdout
     names = [line.split()[0] for line in out.splitlines() if line.split()]
-    return sorted(n for n in names if n != UNIT)
+    return sorted(n for n in names if n not in OURS)
 
 
 def finished_starting(timeout):

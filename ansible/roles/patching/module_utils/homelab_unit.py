@@ -6,7 +6,7 @@ import time
 import zipfile
 
 from . import (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot,
-               homelab_system, homelab_upgrade)
+               homelab_system, homelab_timer, homelab_upgrade)
 from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id, caller,
                              empty_result, failed_units, finished_starting, has_systemd, locked, read_json,
                              read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
@@ -155,10 +155,14 @@ def settle(run_id, wait):
 
 
 def record(run_id, policy, success):
-    """Write patch.prom and note that this run's result was published. Returns a warning or ''."""
+    """Write patch.prom, and see to it that the host does so by itself from now on; note that this run's result was
+    published. Returns (whether units of the host were changed, warnings).
+
+    Of a run that began no upgrade here, on a host on hold for instance, patch.prom alone is written.
+    """
     report = read_json(RESULT) or {}
     if report.get('run') != run_id:
-        return homelab_metrics.publish(policy['textfile_dir'])
+        return False, list(filter(None, [homelab_metrics.publish(policy['textfile_dir'])]))
     upgraded = sum(1 for p in report['result']['packages'] if p['to'])
     warning = homelab_metrics.publish(policy['textfile_dir'], upgraded, success, report['pending'],
                                       report['result']['reboot_required'])
@@ -166,4 +170,5 @@ def record(run_id, policy, success):
         if read_json(RESULT) == report:     # else another run has begun meanwhile: all of this is its own now
             write_json(RESULT, dict(report, published=True))
             remove(BEFORE)
-    return warning
+    changed, problem = homelab_timer.install(policy['textfile_dir'])
+    return changed, list(filter(None, [warning, problem]))

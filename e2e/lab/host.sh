@@ -18,7 +18,10 @@ create() {
   mkdir -p "$root" "$disk"
   mount -t tmpfs -o "size=${DISK_MIB}m,mode=755" "lab-$h" "$disk"; mkdir "$disk/upper" "$disk/work"
   low=$(readlink -f "$RUN/images/host-$BASE"):$(readlink -f "$RUN/images/base-$BASE")
-  [ "$ROLE" != controller ] || low=$(readlink -f "$RUN/images/ctl-$BASE")/root:$low
+  case $ROLE in
+    controller) low=$(readlink -f "$RUN/images/ctl-$BASE")/root:$low ;;
+    watch) low=$(readlink -f "$RUN/images/watch-$BASE"):$low ;;
+  esac
   mount -t overlay overlay -o "lowerdir=$low,upperdir=$disk/upper,workdir=$disk/work" "$root"
 
   ip netns add "$h"

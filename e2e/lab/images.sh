@@ -7,12 +7,15 @@
 #   host-SUITE-ID    a layer on base: what each host of the lab has (dress), made-up packages installed
 #   ctl-SUITE-ID     root/: a layer on host with ansible-core and git, for the controller, and what tests of the
 #                    engine compare it with (peers); main/, security/: real packages, served by the lab's repository
+#   watch-SUITE-ID   a layer on host with what hears of runs: ntfy, Prometheus, Alertmanager, node_exporter. Built only
+#                    for a hosts file with a host of that role
 
 BASE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,python3,python3-apt,iproute2
 BASE_PACKAGES+=,iputils-ping,procps,curl,ca-certificates,less,needrestart
 CTL_PACKAGES='ansible-core git openssh-client'
 # served with all they depend on, so that a bare host can install them
 SERVED_PACKAGES="$CTL_PACKAGES prometheus-node-exporter unattended-upgrades"
+WATCH_PACKAGES='ntfy prometheus prometheus-alertmanager prometheus-node-exporter'
 
 # image KIND [SUITE]: the folder of that image as the present recipe makes it
 image() {
@@ -22,6 +25,7 @@ image() {
     base) recipe="$BASE_PACKAGES $(declare -f build_base)" ;;
     host) recipe="$(image packages) $(image base "$suite") $(declare -f build_host dress layer)" ;;
     ctl) recipe="$(image host "$suite") $SERVED_PACKAGES $(declare -f build_ctl peers)" ;;
+    watch) recipe="$(image host "$suite") $WATCH_PACKAGES $(declare -f build_watch)" ;;
   esac
   echo "$IMAGES/$kind${suite:+-$suite}-$(sha256sum <<<"${recipe//$IMAGES/}" | cut -c1-10)"
 }
@@ -148,6 +152,21 @@ peers() {
   dpkg-deb --fsys-tarfile ansible_*.deb | tar -x -C /usr/share/ansible/collections --strip-components=5 \
     ./usr/lib/python3/dist-packages/ansible_collections/ansible/posix
   cd /; rm -r $dir
+}
+
+# build_watch: the servers do not start by themselves, because they have nothing to do before a test gave them their
+# configurations
+build_watch() {
+  local dir=$1 suite=$2 m; m=$(mirror)
+  layer "$dir" "$(image host "$suite"):$(image base "$suite")" /etc/resolv.conf "$dir" "
+    echo 'deb $m $suite main' >/etc/apt/sources.list
+    apt-get -qq update
+    apt-get -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io install $WATCH_PACKAGES >/dev/null
+    systemctl -q disable ntfy prometheus prometheus-alertmanager
+    apt-get clean
+    rm -rf /var/lib/apt/lists/* /var/log/apt/*
+    : >/var/log/dpkg.log
+    : >/etc/apt/sources.list"
 }
 
 # layer UPPER LOWER RESOLV MNT SCRIPT: run SCRIPT in a chroot on LOWER; what it changes is kept in UPPER.

@@ -21,6 +21,7 @@ inside() { # run this script's command inside the world
 }
 
 suites() { awk '{print $4}' "$RUN/hosts" | sort -u; }
+watched() { awk '$5=="watch"{print $4}' "$RUN/hosts" | sort -u; } # suites of hosts of the role watch
 
 up() {
   local extra=${1:-0} i suite kind w
@@ -36,6 +37,7 @@ up() {
   ln -s "$(image packages)" "$RUN/images/packages"
   for suite in "${i[@]}"; do
     for kind in base host ctl; do ln -s "$(image $kind "$suite")" "$RUN/images/$kind-$suite"; done; done
+  for suite in $(watched); do build_image watch "$suite"; ln -s "$(image watch "$suite")" "$RUN/images/watch-$suite"; done
   ssh-keygen -q -t ed25519 -N '' -C lab -f "$RUN/key"
   raise_inotify
   make_cgroups

@@ -18,18 +18,19 @@ const ours = "homelab-patch-orchestrate/"
 // below one listed follows its rules. "*" is everything.
 func rooms() map[string][]string {
 	return map[string][]string{
-		"cmd":             {"*"},
-		"e2e":             {"*"},
-		"ansible":         nil,
-		"inventory":       nil,
-		"metrics":         nil,
-		"notify":          nil,
-		"runner":          nil,
-		"orchestrator":    {"runner", "inventory"},
-		"ara":             {"runner"},
-		"internal/config": {"orchestrator", "notify"},
-		"internal/report": {"orchestrator", "runner"},
-		"internal/tui":    {"orchestrator", "runner"},
+		"cmd":              {"*"},
+		"e2e":              {"*"},
+		"ansible":          nil,
+		"inventory":        nil,
+		"metrics":          nil,
+		"notify":           nil,
+		"runner":           nil,
+		"orchestrator":     {"runner", "inventory"},
+		"ara":              {"runner"},
+		"internal/config":  {"orchestrator", "notify"},
+		"internal/message": {"orchestrator", "notify"},
+		"internal/report":  {"orchestrator", "runner"},
+		"internal/tui":     {"orchestrator", "runner"},
 	}
 }
 

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -56,6 +58,34 @@ func Write(path string, r Run) (err error) {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// Lock keeps other processes of ours from changing the file at path until unlock is called: for whoever reads it, changes
+// something and writes it back. It locks the folder, so that nothing new is left in it. A process that does not let go
+// is not waited for longer than ctx lasts.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("lock metrics: %w", err)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { dir.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			dir.Close()
+			return nil, fmt.Errorf("lock metrics: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			dir.Close()
+			return nil, fmt.Errorf("lock metrics: another process holds on to %s: %w", filepath.Dir(path), ctx.Err())
+		}
+	}
 }
 
 // syncDir makes a rename in the folder survive a power cut.
@@ -106,12 +136,14 @@ func decode(from io.Reader) (Run, error) {
 		Held:        d.number("held") != 0,
 	}
 	d.each("build_info", func(labels map[string]string, _ float64) { r.Version = labels["version"] })
-	d.each("notifications_pending", func(labels map[string]string, value float64) {
-		if r.Pending == nil {
-			r.Pending = map[string]int{}
-		}
-		r.Pending[labels["channel"]] = int(value)
-	})
+	for name, counts := range map[string]*map[string]int{"notifications_pending": &r.Pending, "notifications_dropped": &r.Dropped} {
+		d.each(name, func(labels map[string]string, value float64) {
+			if *counts == nil {
+				*counts = map[string]int{}
+			}
+			(*counts)[labels["channel"]] = int(value)
+		})
+	}
 	d.each("wave_hosts", func(labels map[string]string, value float64) {
 		wave := d.wave(labels["wave"])
 		if !slices.Contains(Outcomes(), labels["outcome"]) {

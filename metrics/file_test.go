@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // names lists a folder.
@@ -111,5 +113,62 @@ func TestWriteIsNeverSeenHalf(t *testing.T) {
 			<-written
 			return
 		}
+	}
+}
+
+// A run and a `notify flush` both read the file, change a part of it and write it back.
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.prom")
+	unlock, err := Lock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := Lock(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second lock: %v", err)
+	}
+	unlock()
+	if err := Write(path, Run{}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	const changes = 50
+	for _, channel := range []string{"discord", "ntfy"} {
+		go func() {
+			for range changes {
+				unlock, err := Lock(t.Context(), path)
+				if err != nil {
+					done <- err
+					return
+				}
+				r, err := Read(path)
+				if r.Pending == nil {
+					r.Pending = map[string]int{}
+				}
+				r.Pending[channel]++
+				err = errors.Join(err, Write(path, r))
+				unlock()
+				if err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if r, err := Read(path); err != nil || r.Pending["discord"] != changes || r.Pending["ntfy"] != changes {
+		t.Errorf("changes were lost: %v, %v", r.Pending, err)
+	}
+	if got := names(t, filepath.Dir(path)); len(got) != 1 {
+		t.Errorf("left behind: %v", got)
+	}
+	if _, err := Lock(t.Context(), filepath.Join(path, "missing", "x.prom")); err == nil {
+		t.Error("a missing folder was locked")
 	}
 }

@@ -57,6 +57,8 @@ type Run struct {
 	// Pending is how many notifications wait in the outbox, by channel. A channel with none is written as 0; nil writes
 	// no channel.
 	Pending map[string]int
+	// Dropped is how many notifications were given up, by channel, since there is an outbox; written as Pending is.
+	Dropped map[string]int
 	// Version is the version of the program that wrote the file; empty for unknown.
 	Version string
 }
@@ -106,9 +108,11 @@ func (r Run) check() error {
 			}
 		}
 	}
-	for channel, waiting := range r.Pending {
-		if !utf8.ValidString(channel) || waiting < 0 {
-			return fmt.Errorf("%d notifications for channel %q", waiting, channel)
+	for _, counts := range []map[string]int{r.Pending, r.Dropped} {
+		for channel, n := range counts {
+			if !utf8.ValidString(channel) || n < 0 {
+				return fmt.Errorf("%d notifications for channel %q", n, channel)
+			}
 		}
 	}
 	if !utf8.ValidString(r.Version) {
@@ -146,11 +150,8 @@ func (r Run) families() []*dto.MetricFamily {
 	}
 	add("last_run_unixtime", "When the latest run ended; 0 is never.", sample(unix(r.LastRun)))
 	add("last_success_unixtime", "When a full run last ended with exit code 0; 0 is never.", sample(unix(r.LastSuccess)))
-	var pending []*dto.Metric
-	for _, channel := range slices.Sorted(maps.Keys(r.Pending)) {
-		pending = append(pending, sample(float64(r.Pending[channel]), "channel", channel))
-	}
-	add("notifications_pending", "Notifications that wait to be delivered.", pending...)
+	add("notifications_dropped", "Notifications that were given up, too old or never taken.", byChannel(r.Dropped)...)
+	add("notifications_pending", "Notifications that wait to be delivered.", byChannel(r.Pending)...)
 	add("running", "1 while a run is going on.", sample(number(r.Running)))
 	var durations, hosts []*dto.Metric
 	for _, wave := range waves {
@@ -165,6 +166,13 @@ func (r Run) families() []*dto.MetricFamily {
 	add("wave_duration_seconds", "How long a wave of the latest run took.", durations...)
 	add("wave_hosts", "Hosts of a wave of the latest run, by outcome.", hosts...)
 	return all
+}
+
+func byChannel(counts map[string]int) (samples []*dto.Metric) {
+	for _, channel := range slices.Sorted(maps.Keys(counts)) {
+		samples = append(samples, sample(float64(counts[channel]), "channel", channel))
+	}
+	return samples
 }
 
 // sample is one gauge; labels are names and values in turn.

@@ -36,6 +36,7 @@ func cases() map[string]Run {
 				{Number: 10, Hosts: map[string]int{"not-attempted": 1}},
 			},
 			Pending: map[string]int{"ntfy": 0, "discord": 3},
+			Dropped: map[string]int{"ntfy": 2, "discord": 0},
 			Version: `1.0.0-3-g1234567+"dirty"\`,
 		},
 	}
@@ -94,7 +95,7 @@ func TestEncodeIsATextfile(t *testing.T) {
 	}
 	// The contract of docs: these names, and no other.
 	want := []string{"build_info", "held", "last_duration_seconds", "last_exit_code", "last_run_unixtime", "last_success_unixtime",
-		"notifications_pending", "running", "wave_duration_seconds", "wave_hosts"}
+		"notifications_dropped", "notifications_pending", "running", "wave_duration_seconds", "wave_hosts"}
 	for _, name := range want {
 		if families["homelab_patch_orchestrate_"+name] == nil {
 			t.Errorf("no family %s", name)
@@ -138,6 +139,7 @@ func random(rng *rand.Rand) Run {
 	if rng.IntN(2) == 0 {
 		r.Version = fmt.Sprintf("v%d \"\\\n{é}", rng.IntN(100))
 		r.Pending = map[string]int{"": rng.IntN(9), "dis\ncord": rng.IntN(9), "ntfy\\": 0}
+		r.Dropped = map[string]int{"ntfy": rng.IntN(9)}
 	}
 	for n := range 12 {
 		if rng.IntN(3) > 0 {
@@ -184,6 +186,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"a time before 1970":   {LastRun: time.Unix(-1, 0)},
 		"a time in 1970":       {LastSuccess: time.Unix(0, 0)},
 		"fewer than none":      {Pending: map[string]int{"ntfy": -1}},
+		"dropped below none":   {Dropped: map[string]int{"ntfy": -1}},
 		"a channel of bytes":   {Pending: map[string]int{"\xff": 1}},
 		"a version of bytes":   {Version: "\xff"},
 	} {

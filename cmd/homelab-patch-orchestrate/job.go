@@ -78,6 +78,23 @@ func (j *job) asked() orchestrator.Policy {
 	return p
 }
 
+// resolveSettings is resolve for a command that runs nothing.
+func (j *job) resolveSettings() error {
+	set := func(name string) bool { return j.flags.Flags().Changed(name) }
+	state := j.State
+	cfg, err := config.Load(j.configFile, set("config"))
+	if err != nil {
+		return err
+	}
+	j.Config = cfg
+	if set("state") {
+		if j.State, err = filepath.Abs(state); state == "" || err != nil {
+			return errors.New("--state is empty: give it a value, or leave it out")
+		}
+	}
+	return nil
+}
+
 // resolve merges the flags over the configuration file and makes paths
 // absolute.
 func (j *job) resolve() error {

@@ -1,21 +1,27 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"time"
 
+	"homelab-patch-orchestrate/internal/message"
 	"homelab-patch-orchestrate/metrics"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
-// record writes what a run may say in patch_orchestrate.prom. A metric that
-// cannot be written is reported and stops nothing.
+// lockWait is more than any of our processes needs to change the metrics.
+const lockWait = 2 * time.Second
+
+// record is what a run leaves for others: patch_orchestrate.prom, and messages.
+// One that cannot be written or delivered is reported and stops nothing.
 type record struct {
 	path string
 	kind orchestrator.Kind
 	hold string // path of the hold file
 	out  *printer
+	post *post
 }
 
 // begin says that a run is going on.
@@ -25,21 +31,78 @@ func (r record) begin() {
 
 // held says that a run was refused because of a hold. The last run's result
 // stands.
-func (r record) held() {
+func (r record) held(reason string) {
+	if r.kind == orchestrator.Full {
+		r.post.put(message.Refused(message.Nothing, reason, r.post.links))
+	}
 	r.update(func(m *metrics.Run) { m.Running = false })
 }
 
 // refused says that a full run could not even take the lock: another may be
 // under way, and what it wrote stands.
-func (r record) refused(code int) {
+func (r record) refused(code int, err error) {
 	if r.kind == orchestrator.Full {
+		r.post.put(message.Refused(message.Failure, err.Error(), r.post.links))
 		r.update(func(m *metrics.Run) { m.ExitCode, m.LastRun, m.Duration = code, time.Now(), 0 })
 	}
 }
 
-// end says how the run went. Only a full run speaks for the fleet; a narrowed
-// one may say that something failed, and never that all is well.
+// neverBegan says that a run failed before its first wave.
+func (r record) neverBegan(code int, err error) {
+	if r.kind != orchestrator.Check {
+		kind := message.Failure
+		if stop := (*orchestrator.InterruptError)(nil); errors.As(err, &stop) {
+			kind = message.Interrupted
+		}
+		r.post.put(message.Refused(kind, err.Error(), r.post.links))
+	}
+	r.metrics(orchestrator.Report{}, code)
+}
+
+// end says how a run went that began.
 func (r record) end(report orchestrator.Report, code int) {
+	if r.kind != orchestrator.Check {
+		before, _ := metrics.Read(r.path) // unknown is as if all had been well: no more than an alarm that is not called off
+		r.post.put(message.Summary(report, before.ExitCode, r.post.links))
+		if r.kind == orchestrator.Full && code == orchestrator.ExitDone {
+			r.post.beat(report.ID)
+		}
+	}
+	r.metrics(report, code)
+}
+
+// died tells of an earlier run whose process ended in the middle.
+func (r record) died(store *orchestrator.Store, id string) {
+	report, err := store.Load(id)
+	if err != nil {
+		r.out.warn("messages: %v", err)
+		return
+	}
+	r.post.put(message.Summary(report, orchestrator.ExitDone, r.post.links))
+}
+
+// deliver is the one time that a run waits for the world: when all else is
+// final.
+func (r record) deliver() {
+	if r.kind == orchestrator.Check || len(r.post.box.Channels) == 0 {
+		return
+	}
+	start := time.Now()
+	results := r.post.flush(context.Background(), lastWait)
+	delivered, waiting := 0, 0
+	for _, result := range results {
+		delivered, waiting = delivered+result.Delivered, waiting+result.Waiting
+	}
+	r.out.note("messages: delivered %d, waiting %d, in %.2f s", delivered, waiting, time.Since(start).Seconds())
+	r.messages()
+}
+
+// messages writes how many messages wait.
+func (r record) messages() { r.update(func(*metrics.Run) {}) }
+
+// metrics says how the run went. Only a full run speaks for the fleet; a
+// narrowed one may say that something failed, and never that all is well.
+func (r record) metrics(report orchestrator.Report, code int) {
 	r.update(func(m *metrics.Run) {
 		m.Running = false
 		if r.kind != orchestrator.Full && code == orchestrator.ExitDone {
@@ -79,6 +142,11 @@ func (r record) update(change func(*metrics.Run)) {
 	if r.kind == orchestrator.Check {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	if unlock, err := metrics.Lock(ctx, r.path); err == nil {
+		defer unlock()
+	} // else the folder is missing, which Write says, or somebody stopped a process in the middle: no reason to wait
 	m, err := metrics.Read(r.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// What was known of the last success is gone; claiming one would be worse.
@@ -88,6 +156,7 @@ func (r record) update(change func(*metrics.Run)) {
 	change(&m)
 	m.Held = r.hold != "" && exists(r.hold)
 	m.Version = buildVersion()
+	m.Pending, m.Dropped = r.post.counts()
 	if err := metrics.Write(r.path, m); err != nil {
 		r.out.warn("metrics: %v; the run is not affected", err)
 	}

@@ -53,40 +53,55 @@ SIGINT and SIGTERM.`,
 // errTold stands for an error that the summary has told already.
 var errTold = errors.New("told")
 
-// run patches the fleet. Its error has not been printed yet.
+// run patches the fleet, and tells others. Its error has not been printed yet.
 func (j *job) run(out *printer) (int, error) {
 	err := j.resolve()
-	rec := record{cmp.Or(j.Textfile, config.Default().Textfile), j.asked().Kind(), cmp.Or(j.Hold, config.Default().Hold), out}
+	rec := record{path: cmp.Or(j.Textfile, config.Default().Textfile), kind: j.asked().Kind(), hold: cmp.Or(j.Hold, config.Default().Hold), out: out}
 	if err != nil {
 		var settings *settingsError
 		if errors.As(err, &settings) {
-			rec.refused(orchestrator.ExitUsage)
+			rec.post = j.post(out)
+			rec.refused(orchestrator.ExitUsage, err)
+			rec.deliver()
 		}
 		return orchestrator.ExitUsage, err
 	}
+	rec.post = &post{out: out}
+	if rec.kind != orchestrator.Check {
+		rec.post = j.post(out)
+	}
 	ctx, stop, done := signals(out)
-	defer done()
+	defer done() // after the last message: a signal must not change the exit code of a run that is over
+	code, err := j.locked(ctx, stop, out, rec)
+	if code != orchestrator.ExitLocked { // then another run is at it
+		rec.deliver()
+	}
+	return code, err
+}
+
+// locked runs while it holds the lock.
+func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
 	store, err := orchestrator.Open(j.State)
 	if err != nil {
-		rec.refused(orchestrator.ExitFailed)
+		rec.refused(orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
 	}
 	lock, err := store.Lock()
 	if err != nil {
 		if !errors.Is(err, orchestrator.ErrLocked) {
-			rec.refused(orchestrator.ExitFailed)
+			rec.refused(orchestrator.ExitFailed, err)
 		}
 		return orchestrator.ExitCode(orchestrator.Report{}, err), err
 	}
 	defer lock.Close()
 	hold := orchestrator.HoldFile(j.Hold)
 	if held, reason, err := hold(); err == nil && held {
-		rec.held()
+		rec.held(reason)
 		return orchestrator.ExitHeld, &orchestrator.HeldError{Reason: reason}
 	}
 	run, err := lock.Begin()
 	if err != nil {
-		rec.end(orchestrator.Report{}, orchestrator.ExitFailed)
+		rec.neverBegan(orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
 	}
 	plan, policy, err := j.plan(ctx)
@@ -100,32 +115,41 @@ func (j *job) run(out *printer) (int, error) {
 			_, err = o.Fail(context.WithoutCancel(ctx), run, err)
 		}
 		if code != orchestrator.ExitUsage || rec.kind == orchestrator.Full { // else the flags may be to blame
-			rec.end(orchestrator.Report{}, code)
+			rec.neverBegan(code, err)
 		}
 		return code, err
 	}
+	announcer := rec.post.announce(run.ID)
 	view := out.view(run.ID, plan, j.json)
 	o := orchestrator.Orchestrator{
 		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: runner.Playbook{
 			Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
-			Vars: map[string]any{"homelab_patch_run_id": run.ID}, Forks: j.Forks,
+			Vars: roleVars(run.ID, announcer), Forks: j.Forks,
 			Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(),
 			HostDeadline: j.HostDeadline, Inherit: []*os.File{lock.File()},
 		}},
 		Policy: policy, Hold: hold, Stop: stop,
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
 		Progress:    view.Event,
-		Observe:     func(_ context.Context, c orchestrator.Change) { view.Change(c) },
+		Observe: func(_ context.Context, c orchestrator.Change) {
+			if c.Run != run.ID && c.Wave == nil && c.Host == "" { // an earlier run that died, and is closed now
+				rec.died(store, c.Run)
+			}
+			view.Change(c)
+		},
 	}
 	rec.begin()
 	report, err := o.Run(ctx, run, plan)
 	code := orchestrator.ExitCode(report, err)
 	view.Close()
+	if hosts, longest, sum := announcer.close(); hosts > 0 {
+		out.note("messages: reboots announced %d, longest wait %.2f s, in all %.2f s", hosts, longest.Seconds(), sum.Seconds())
+	}
 	if report.ExitCode == nil { // refused after all: it never began
 		if code == orchestrator.ExitHeld {
-			rec.held()
+			rec.held(err.Error())
 		} else {
-			rec.end(orchestrator.Report{}, code)
+			rec.neverBegan(code, err)
 		}
 		return code, err
 	}
@@ -143,6 +167,15 @@ func (j *job) run(out *printer) (int, error) {
 		}
 	}
 	return code, err
+}
+
+// roleVars are extra variables for the role; docs/contracts.md lists them.
+func roleVars(run string, a *announcer) map[string]any {
+	vars := map[string]any{"homelab_patch_run_id": run}
+	if socket := a.socket(); socket != "" {
+		vars["homelab_patch_announce"], vars["homelab_patch_command"] = socket, program()
+	}
+	return vars
 }
 
 // planCode is the exit code for a run that never began.

@@ -59,6 +59,11 @@ type Config struct {
 	// PrivateKey is key "private_key": the ssh key used where the inventory names none and this file exists; default
 	// /etc/homelab/patch-controller/id_ed25519.
 	PrivateKey string
+	// NotifyEnv is key "notify_env": the file with the channels, read by [LoadChannels]; default
+	// /etc/homelab/patching-notify.env.
+	NotifyEnv string
+	// Send is key "send": which summaries are sent: always (the default), change or failure.
+	Send string
 }
 
 // Default returns the settings of an empty file.
@@ -70,6 +75,8 @@ func Default() Config {
 		WaveDeadline: 3 * time.Hour,
 		Hold:         "/etc/homelab/MAINTENANCE",
 		PrivateKey:   "/etc/homelab/patch-controller/id_ed25519",
+		NotifyEnv:    "/etc/homelab/patching-notify.env",
+		Send:         "always",
 	}
 }
 

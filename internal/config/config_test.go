@@ -35,6 +35,8 @@ host_deadline: 20m
 wave_deadline: 4h
 hold: hold
 private_key: *more
+notify_env: notify.env
+send: change
 `)
 	dir := filepath.Dir(file)
 	want := Config{
@@ -51,6 +53,8 @@ private_key: *more
 		WaveDeadline: 4 * time.Hour,
 		Hold:         dir + "/hold",
 		PrivateKey:   filepath.Dir(dir) + "/more",
+		NotifyEnv:    dir + "/notify.env",
+		Send:         "change",
 	}
 	for _, path := range []string{file, relative(t, file)} {
 		got, err := Load(path, true)
@@ -86,6 +90,8 @@ func TestDefaults(t *testing.T) {
 		WaveDeadline: 3 * time.Hour,
 		Hold:         "/etc/homelab/MAINTENANCE",
 		PrivateKey:   "/etc/homelab/patch-controller/id_ed25519",
+		NotifyEnv:    "/etc/homelab/patching-notify.env",
+		Send:         "always",
 	}
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	for _, path := range []string{"", missing} {

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,10 +62,16 @@ func (c *Config) known() map[string]any {
 	return map[string]any{
 		"project": &c.Project, "inventory": &c.Inventory, "playbook": &c.Playbook,
 		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "private_key": &c.PrivateKey,
+		"notify_env": &c.NotifyEnv, "send": (*word)(&c.Send),
 		"forks": &c.Forks, "budget": &c.Budget,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
 	}
 }
+
+// word is one of a few.
+type word string
+
+var sends = []string{"always", "change", "failure"}
 
 // set puts the value of one key where it belongs.
 func (c *Config) set(key, value *yaml.Node) error {
@@ -84,6 +91,11 @@ func (c *Config) set(key, value *yaml.Node) error {
 	// Zero forks or an instant deadline would stop every run before it began.
 	positive := key.Value == "forks" || strings.HasSuffix(key.Value, "_deadline")
 	switch field := field.(type) {
+	case *word:
+		if !slices.Contains(sends, value.Value) {
+			return refuse("is none of "+strings.Join(sends, ", "), "write one of them")
+		}
+		*field = word(value.Value)
 	case *string:
 		path, problem := c.path(value)
 		if problem != "" {

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/notify"
+	"homelab-patch-orchestrate/orchestrator"
+)
+
+// flushWait bounds `notify flush`: its timer comes again.
+const flushWait = 2 * time.Minute
+
+func notifyCommand(out *printer, code *int) *cobra.Command {
+	j := &job{}
+	c := &cobra.Command{
+		Use: "notify", Short: "Messages: check the channels, deliver what waits", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			*code = orchestrator.ExitUsage
+			cmd.SetOut(out.err)
+			return cmd.Help()
+		},
+	}
+	command := func(use, short string, do func(context.Context, io.Reader) error) *cobra.Command {
+		sub := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+		f := sub.Flags()
+		f.StringVar(&j.configFile, "config", defaultConfig, "settings `FILE`")
+		f.StringVar(&j.State, "state", "", "`DIR` of the outbox (default /var/lib/homelab-patch-orchestrate)")
+		sub.RunE = func(cmd *cobra.Command, _ []string) error {
+			j.flags = cmd
+			if err := j.resolveSettings(); err != nil {
+				return err
+			}
+			if err := do(cmd.Context(), cmd.InOrStdin()); err != nil {
+				return &exitError{orchestrator.ExitFailed, err}
+			}
+			return nil
+		}
+		return sub
+	}
+	var dry bool
+	var socket string
+	test := command("test", "Send a test message to every channel", func(ctx context.Context, _ io.Reader) error {
+		return out.testChannels(ctx, j.post(out), dry)
+	})
+	test.Flags().BoolVar(&dry, "dry-run", false, "print what would be sent, and send nothing")
+	flush := command("flush", "Deliver the messages that wait", func(ctx context.Context, _ io.Reader) error {
+		return j.flush(ctx, out)
+	})
+	announce := command("announce", "Tell people of a reboot, before it; for the role", func(ctx context.Context, in io.Reader) error {
+		var h message.Host
+		if err := readJSON(in, &h); err != nil || h.Host == "" {
+			return fmt.Errorf("standard input is not a host as JSON: %v", err)
+		}
+		if socket != "" {
+			return ask(socket, h)
+		}
+		ctx, cancel := context.WithTimeout(ctx, rebootWait)
+		defer cancel()
+		p := j.post(out)
+		p.sendOnce(ctx, message.Reboots("", []message.Host{h}, p.links))
+		return nil
+	})
+	announce.Flags().StringVar(&socket, "socket", "", "`PATH` of the socket of the run that tells them")
+	summary := command("summary", "Tell people what was patched by hand; for the role", func(ctx context.Context, in io.Reader) error {
+		var got struct {
+			Hosts map[string]*orchestrator.Patch `json:"hosts"`
+		}
+		if err := readJSON(in, &got); err != nil || len(got.Hosts) == 0 {
+			return fmt.Errorf("standard input has no hosts as JSON: %v", err)
+		}
+		p := j.post(out)
+		p.put(message.Summary(message.ByHand(got.Hosts), orchestrator.ExitDone, p.links))
+		p.flush(ctx, lastWait)
+		return nil
+	})
+	announce.Hidden, summary.Hidden = true, true
+	c.AddCommand(test, flush, announce, summary)
+	return c
+}
+
+// readJSON reads what the role says. A field more is no error: its version may
+// be another.
+func readJSON(in io.Reader, v any) error {
+	return json.NewDecoder(io.LimitReader(in, 64<<20)).Decode(v)
+}
+
+// flush delivers what waits, and writes how much is left into the metrics.
+func (j *job) flush(ctx context.Context, out *printer) error {
+	p := j.post(out)
+	before, _ := p.counts()
+	results := p.flush(ctx, flushWait)
+	after, _ := p.counts()
+	if fmt.Sprint(before) != fmt.Sprint(after) {
+		record{path: j.Textfile, kind: orchestrator.Full, hold: j.Hold, out: out, post: p}.messages()
+	}
+	var left error
+	for _, r := range results {
+		if r.Delivered > 0 {
+			out.note("%s: messages delivered: %d", r.Channel, r.Delivered)
+		}
+		if r.Waiting > 0 {
+			left = errors.New("messages still wait; they are tried again by the next flush and the next run")
+		}
+	}
+	return left
+}
+
+// testChannels sends a test message through each channel, past the outbox: the
+// answer is wanted now.
+func (p *printer) testChannels(ctx context.Context, post *post, dry bool) error {
+	if len(post.box.Channels) == 0 {
+		return errors.New("no channel is configured: see docs/configure.md for /etc/homelab/patching-notify.env")
+	}
+	n := message.Test(post.links)
+	bad := false
+	for _, c := range post.box.Channels {
+		if dry {
+			shown, ok := c.Notifier.(interface {
+				Payload(notify.Message) ([]byte, error)
+			})
+			if !ok {
+				fmt.Fprintf(p.out, "%s: no payload\n", c.Name)
+				continue
+			}
+			text, err := shown.Payload(n.Message)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "%s: %s\n", c.Name, text)
+			continue
+		}
+		if c.Name == message.Heartbeat { // a beat would say that a run went well
+			fmt.Fprintf(p.out, "%s: not tested: asking for it would be a sign of life\n", c.Name)
+			continue
+		}
+		if c.Notifier == nil {
+			bad = true
+			fmt.Fprintf(p.out, "%s: its settings cannot be used\n", c.Name)
+			continue
+		}
+		start := time.Now()
+		limit, cancel := context.WithTimeout(ctx, lastWait)
+		err := notify.Retry(limit, c.Notifier, n.Message)
+		cancel()
+		if err != nil {
+			bad = true
+			fmt.Fprintln(p.out, err)
+			continue
+		}
+		fmt.Fprintf(p.out, "%s: delivered in %s\n", c.Name, time.Since(start).Round(10*time.Millisecond))
+	}
+	if bad {
+		return errors.New("not every channel works")
+	}
+	return nil
+}
+
+// program is the path of this binary, for the role to call it by.
+func program() string {
+	path, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return path
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"homelab-patch-orchestrate/internal/config"
+	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/notify"
+)
+
+// How long a run may wait for the world. All else is delivered later.
+const (
+	rebootWait = 5 * time.Second  // before a reboot, for its announcement
+	lastWait   = 10 * time.Second // when journal and metrics are final
+)
+
+// post is how the program tells people. Nothing that goes wrong in it is more
+// than a warning.
+type post struct {
+	box       notify.Outbox
+	links     message.Links
+	send      message.Send
+	heartbeat bool
+	out       *printer
+}
+
+// post reads where messages go.
+func (j *job) post(out *printer) *post {
+	d := config.Default()
+	c, err := config.LoadChannels(cmp.Or(j.NotifyEnv, d.NotifyEnv), os.Getenv("CREDENTIALS_DIRECTORY"))
+	for _, w := range c.Warnings {
+		out.warn("%s", w)
+	}
+	if err != nil {
+		out.warn("%v; the run is not affected, and its messages wait", err)
+	}
+	p := &post{
+		box:   notify.Outbox{Dir: filepath.Join(cmp.Or(j.State, d.State), "outbox")},
+		links: message.Links{Grafana: c.Grafana, Runbook: c.Runbook, ARA: c.ARA},
+		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, heartbeat: c.Heartbeat != "",
+	}
+	add := func(name string, there bool, n notify.Notifier) {
+		if there {
+			p.box.Channels = append(p.box.Channels, notify.Channel{Name: name, Notifier: n})
+		}
+	}
+	add(message.Discord, c.Discord != "", &notify.Discord{Webhook: c.Discord})
+	switch ntfy := (&notify.Ntfy{URL: c.NtfyURL, Topic: c.NtfyTopic, Token: c.NtfyToken}); {
+	case c.NtfyURL != "" && c.NtfyTopic != "":
+		add(message.Ntfy, true, ntfy)
+	default: // half of it: what it would say must not be lost
+		add(message.Ntfy, c.NtfyURL != "" || c.NtfyTopic != "", nil)
+	}
+	add(message.Heartbeat, p.heartbeat, &notify.Heartbeat{URL: c.Heartbeat})
+	if err != nil && len(p.box.Channels) == 0 { // nobody knows which there are
+		add(message.Discord, true, nil)
+		add(message.Ntfy, true, nil)
+	}
+	return p
+}
+
+// put makes a notice durable, if it is one that is wanted.
+func (p *post) put(n message.Notice) {
+	if !n.Wanted(p.send) {
+		return
+	}
+	if err := p.box.Put(n.Message, n.Channels()...); err != nil {
+		p.out.warn("messages: %v", err)
+	}
+}
+
+// beat is the sign of life that a full run gives when it went well. A day
+// later it would say something else.
+func (p *post) beat(run string) {
+	if !p.heartbeat {
+		return
+	}
+	now := time.Now().UTC()
+	if err := p.box.Put(notify.Message{ID: run + "-beat", Ref: run, Time: now, Expires: now.Add(24 * time.Hour)}, message.Heartbeat); err != nil {
+		p.out.warn("heartbeat: %v", err)
+	}
+}
+
+// flush tries to deliver what waits, and says what came of it.
+func (p *post) flush(ctx context.Context, wait time.Duration) []notify.Result {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	results := p.box.Flush(ctx)
+	for _, r := range results {
+		if r.Err != nil {
+			p.out.warn("%v; messages that wait for %s: %d", r.Err, r.Channel, r.Waiting)
+		}
+		if r.Dropped > 0 {
+			p.out.warn("%s: messages given up, too old or never taken: %d", r.Channel, r.Dropped)
+		}
+	}
+	return results
+}
+
+// counts are the numbers for the metrics.
+func (p *post) counts() (waiting, dropped map[string]int) {
+	all, err := p.box.Counts()
+	if err != nil {
+		p.out.warn("messages: %v", err)
+	}
+	for name, c := range all {
+		if waiting == nil {
+			waiting, dropped = map[string]int{}, map[string]int{}
+		}
+		waiting[name], dropped[name] = c.Waiting, c.Dropped
+	}
+	return waiting, dropped
+}

@@ -1,0 +1,344 @@
+package message
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"homelab-patch-orchestrate/notify"
+	"homelab-patch-orchestrate/orchestrator"
+)
+
+// How much of a list is shown.
+const (
+	mostLost     = 8
+	mostHosts    = 8 // of a wave, named one by one
+	mostPackages = 15
+	mostWaves    = 12
+	codeLines    = 12
+)
+
+// Summary is about a run that has ended. before is the exit code of the full run before it; 0 if it went well or there
+// was none.
+func Summary(r orchestrator.Report, before int, l Links) Notice {
+	code := orchestrator.ExitFailed // silence is not success
+	if r.ExitCode != nil {
+		code = *r.ExitCode
+	}
+	total := total(r)
+	m := notify.Message{Ref: r.ID, Time: r.Ended, Text: r.Reason, ID: r.ID + "-end"}
+	if m.Time.IsZero() {
+		m.Time = time.Now().UTC()
+	}
+	well := total - lost(r)
+	took := ""
+	if !r.Started.IsZero() && r.Ended.After(r.Started) {
+		took = " in " + r.Ended.Sub(r.Started).Round(time.Second).String()
+	}
+	switch {
+	case r.State == orchestrator.Interrupted:
+		m.Level, m.Title = notify.Warning, fmt.Sprintf("Patching was interrupted: %d of %s done", well, count(total, "host"))
+		trouble(&m, r)
+		m.Links = l.buttons(runbook)
+		return Notice{Interrupted, m}
+	case code != orchestrator.ExitDone:
+		m.Level, m.Title = notify.Critical, headline(r)
+		if code == orchestrator.ExitLosses {
+			m.Level = notify.Warning
+		}
+		trouble(&m, r)
+		m.Links = l.buttons(runbook)
+		return Notice{Failure, m}
+	case before != orchestrator.ExitDone && r.Kind == orchestrator.Full:
+		m.Level = notify.Success
+		m.Title = fmt.Sprintf("Patching works again: %s well%s", count(total, "host"), took)
+		facts(&m, r)
+		m.Links = l.buttons("")
+		return Notice{Recovered, m}
+	case r.Count(orchestrator.Unchanged) == total:
+		m.Level, m.Text = notify.Quiet, ""
+		m.Title = fmt.Sprintf("Nothing to do on %s%s", count(total, "host"), took)
+		m.Fields = attention(r)
+		return Notice{Nothing, m}
+	}
+	m.Level = notify.Success
+	m.Title = fmt.Sprintf("Patched %d of %s%s", r.Count(orchestrator.Patched), count(total, "host"), took)
+	facts(&m, r)
+	m.Links = l.buttons("")
+	return Notice{Success, m}
+}
+
+// headline says in one line which host it was.
+func headline(r orchestrator.Report) string {
+	var names []string
+	for h := range losses(r) {
+		names = append(names, h.Name)
+	}
+	switch {
+	case len(names) == 0:
+		return "Patching failed"
+	case r.State == orchestrator.Passed:
+		return "Patching finished without " + few(names, 2)
+	case r.State == orchestrator.Halted:
+		return "Patching was halted by " + few(names, 2)
+	}
+	return "Patching failed on " + few(names, 2)
+}
+
+// losses yields the hosts that count against the budget and were tried, with their wave.
+func losses(r orchestrator.Report) func(yield func(orchestrator.HostReport, orchestrator.WaveReport) bool) {
+	return func(yield func(orchestrator.HostReport, orchestrator.WaveReport) bool) {
+		for _, w := range r.Waves {
+			for _, h := range w.Hosts {
+				if h.Lost() && h.Outcome != orchestrator.HostNotAttempted && h.Outcome != orchestrator.Undecided && !yield(h, w) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func lost(r orchestrator.Report) int {
+	n := 0
+	for _, w := range r.Waves {
+		for _, h := range w.Hosts {
+			if !h.Outcome.Well() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func total(r orchestrator.Report) int {
+	n := 0
+	for _, w := range r.Waves {
+		n += len(w.Hosts)
+	}
+	return n
+}
+
+// trouble says which host, which task and why, what was not touched, and what to do next.
+func trouble(m *notify.Message, r orchestrator.Report) {
+	var hosts []string
+	for h, w := range losses(r) {
+		s := fmt.Sprintf("%s (wave %d) %s", h.Name, w.Number, h.Outcome)
+		if h.Task != "" && h.Patch == nil {
+			s += ", task " + h.Task
+		}
+		if h.Message != "" {
+			s += ": " + first(h.Message, 200)
+		}
+		hosts = append(hosts, s)
+		if m.Code == "" {
+			m.Code = detail(h)
+		}
+	}
+	if len(hosts) > 0 {
+		m.Fields = append(m.Fields, notify.Field{Name: "What went wrong", Value: strings.Join(some(hosts, mostLost), "\n")})
+	}
+	var left []string
+	for _, w := range r.Waves {
+		for _, h := range w.Hosts {
+			if h.Outcome == orchestrator.HostNotAttempted || h.Outcome == orchestrator.Undecided {
+				left = append(left, h.Name)
+			}
+		}
+	}
+	if len(left) > 0 {
+		m.Fields = append(m.Fields, notify.Field{Name: "Not touched", Value: few(left, 12)})
+	}
+	if n := r.Count(orchestrator.Patched) + r.Count(orchestrator.Unchanged); n > 0 {
+		m.Fields = append(m.Fields, notify.Field{Name: "Done", Value: count(n, "host")})
+	}
+	m.Fields = append(m.Fields, attention(r)...)
+	next := "Look at what is named above, mend it, and start another run: hosts that are done are quick."
+	if r.Count(orchestrator.HostInterrupted) > 0 {
+		next = "What runs on an interrupted host goes on there, and the next run finds it. Start another run."
+	}
+	m.Fields = append(m.Fields, notify.Field{Name: "What to do", Value: next})
+}
+
+// detail is the first lines of why, from the host itself.
+func detail(h orchestrator.HostReport) string {
+	text := ""
+	if h.Patch != nil && h.Patch.Failure != nil {
+		text = h.Patch.Failure.Detail
+	}
+	if text == "" && strings.Contains(h.Message, "\n") {
+		text = h.Message
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) > codeLines { // the reason is at the end
+		lines = lines[len(lines)-codeLines:]
+	}
+	return strings.Join(lines, "\n")
+}
+
+// first is the first line of a text, and at most n runes of it.
+func first(s string, n int) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + " …"
+	}
+	return s
+}
+
+// facts are what a run that went well did.
+func facts(m *notify.Message, r orchestrator.Report) {
+	for _, w := range r.Waves[:min(len(r.Waves), mostWaves)] {
+		name := fmt.Sprintf("Wave %d", w.Number)
+		if !w.Ended.IsZero() && w.Ended.After(w.Started) {
+			name += ", " + w.Ended.Sub(w.Started).Round(time.Second).String()
+		}
+		m.Fields = append(m.Fields, notify.Field{Name: name, Value: wave(w)})
+	}
+	if n := len(r.Waves) - mostWaves; n > 0 {
+		m.Fields = append(m.Fields, notify.Field{Name: "More waves", Value: count(n, "wave")})
+	}
+	if list := changes(r); len(list) > 0 {
+		m.Fields = append(m.Fields, notify.Field{Name: "Packages", Value: strings.Join(some(list, mostPackages), "\n")})
+	}
+	var rebooted []string
+	for _, w := range r.Waves {
+		for _, h := range w.Hosts {
+			if h.Patch != nil && h.Patch.Rebooted {
+				rebooted = append(rebooted, h.Name)
+			}
+		}
+	}
+	if len(rebooted) > 0 {
+		m.Fields = append(m.Fields, notify.Field{Name: "Rebooted", Value: few(rebooted, 12)})
+	}
+	m.Fields = append(m.Fields, attention(r)...)
+}
+
+// wave names the hosts of a small wave, and counts those of a large one.
+func wave(w orchestrator.WaveReport) string {
+	if len(w.Hosts) <= mostHosts {
+		var lines []string
+		for _, h := range w.Hosts {
+			s := h.Name + ": " + string(h.Outcome)
+			if h.Patch != nil && len(h.Patch.Packages) > 0 {
+				s += ", " + packages(len(h.Patch.Packages))
+			}
+			if h.Patch != nil && h.Patch.Rebooted {
+				s += ", rebooted"
+			}
+			lines = append(lines, s)
+		}
+		return strings.Join(lines, "\n")
+	}
+	var parts []string
+	for _, o := range []orchestrator.Outcome{orchestrator.Patched, orchestrator.Unchanged, orchestrator.Held, orchestrator.HostUnreachable} {
+		if n := w.Count(o); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, o))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// changes lists each change of a package once, security first, then by how many hosts have it.
+func changes(r orchestrator.Report) []string {
+	type change struct{ name, from, to string }
+	hosts, security := map[change]int{}, map[change]bool{}
+	for _, w := range r.Waves {
+		for _, h := range w.Hosts {
+			if h.Patch == nil {
+				continue
+			}
+			for _, p := range h.Patch.Packages {
+				c := change{p.Name, p.From, p.To}
+				hosts[c]++
+				security[c] = security[c] || p.Security
+			}
+		}
+	}
+	rank := func(c change) int {
+		if security[c] {
+			return 0
+		}
+		return 1
+	}
+	order := slices.SortedFunc(maps.Keys(hosts), func(a, b change) int {
+		return cmp.Or(rank(a)-rank(b), hosts[b]-hosts[a], cmp.Compare(a.name, b.name), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
+	})
+	var lines []string
+	for _, c := range order {
+		s := fmt.Sprintf("%s %s → %s", c.name, cmp.Or(c.from, "new"), cmp.Or(c.to, "removed"))
+		if security[c] {
+			s += " (security)"
+		}
+		if hosts[c] > 1 {
+			s += ", " + count(hosts[c], "host")
+		}
+		lines = append(lines, s)
+	}
+	return lines
+}
+
+// attention is what somebody should look at though nothing failed.
+func attention(r orchestrator.Report) []notify.Field {
+	var reboot, held, absent, warned []string
+	for _, w := range r.Waves {
+		for _, h := range w.Hosts {
+			switch {
+			case h.Outcome == orchestrator.Held:
+				held = append(held, h.Name)
+			case h.Excused:
+				absent = append(absent, h.Name)
+			}
+			if h.Patch != nil && h.Patch.RebootRequired {
+				reboot = append(reboot, h.Name)
+			}
+			if h.Patch != nil && len(h.Patch.Warnings) > 0 {
+				warned = append(warned, h.Name+": "+first(h.Patch.Warnings[0], 150))
+			}
+		}
+	}
+	var fields []notify.Field
+	for _, f := range []struct {
+		name  string
+		hosts []string
+	}{{"Needs a reboot", reboot}, {"Held", held}, {"Unreachable, and allowed to be", absent}} {
+		if len(f.hosts) > 0 {
+			fields = append(fields, notify.Field{Name: f.name, Value: few(f.hosts, 12)})
+		}
+	}
+	if len(warned) > 0 {
+		fields = append(fields, notify.Field{Name: "Warnings", Value: strings.Join(some(warned, 5), "\n")})
+	}
+	return fields
+}
+
+// ByHand is the report of an ansible-playbook that somebody ran without the orchestrator: what the role published, by
+// host.
+func ByHand(hosts map[string]*orchestrator.Patch) orchestrator.Report {
+	now := time.Now().UTC()
+	r := orchestrator.Report{State: orchestrator.Passed, Kind: orchestrator.Narrowed, Ended: now, Reason: "patched by hand"}
+	w := orchestrator.WaveReport{State: orchestrator.Passed}
+	code := orchestrator.ExitDone
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		p := hosts[name]
+		h := orchestrator.HostReport{Name: name, Patch: p, Outcome: orchestrator.Unchanged}
+		switch {
+		case p == nil:
+			h.Outcome = orchestrator.HostNotAttempted
+		case p.Failure != nil:
+			h.Outcome, h.Message = orchestrator.HostFailed, p.Failure.Reason
+		case p.Hold != nil:
+			h.Outcome = orchestrator.Held
+		case len(p.Packages) > 0 || p.Rebooted:
+			h.Outcome = orchestrator.Patched
+		}
+		if h.Lost() {
+			code, r.State = orchestrator.ExitLosses, orchestrator.Failed
+		}
+		w.Hosts = append(w.Hosts, h)
+	}
+	r.Waves, r.ExitCode = []orchestrator.WaveReport{w}, &code
+	return r
+}

@@ -23,6 +23,7 @@ func rooms() map[string][]string {
 		"ansible":          nil,
 		"inventory":        nil,
 		"metrics":          nil,
+		"monitoring":       nil,
 		"notify":           nil,
 		"runner":           nil,
 		"orchestrator":     {"runner", "inventory"},

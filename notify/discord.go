@@ -103,7 +103,7 @@ func (d *Discord) Notify(ctx context.Context, m Message) error {
 	}
 	failed := answered("discord", far.answer, "")
 	if limit, ok := err.(*discordgo.RateLimitError); ok {
-		failed.RetryAfter = max(failed.RetryAfter, seconds(limit.RetryAfter.Seconds()))
+		failed.RetryAfter = seconds(limit.RetryAfter.Seconds()) // the header has whole seconds only
 	}
 	if rest, ok := err.(*discordgo.RESTError); ok && rest.Message != nil && rest.Message.Message != "" {
 		failed.Reason += fmt.Sprintf(": %s (code %d)", cut(line(rest.Message.Message), 200, units), rest.Message.Code)

@@ -55,7 +55,7 @@ func fleet(t *testing.T) map[string]string {
 			{Number: 0, Hosts: map[string]int{"patched": 2, "held": 1}, Duration: 5 * time.Minute},
 			{Number: 1, Hosts: map[string]int{"unreachable": 1, "failed": 1}, Duration: 12 * time.Minute},
 		},
-		Pending: map[string]int{"discord": 2, "ntfy": 1}, Version: "1.0.0",
+		Pending: map[string]int{"discord": 2, "ntfy": 1}, Dropped: map[string]int{"discord": 1, "ntfy": 0}, Version: "1.0.0",
 	}).Encode(&controller); err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,11 @@ func total(r orchestrator.Report) int {
 func trouble(m *notify.Message, r orchestrator.Report) {
 	var hosts []string
 	for h, w := range losses(r) {
-		s := fmt.Sprintf("%s (wave %d) %s", h.Name, w.Number, h.Outcome)
+		s := h.Name
+		if w.Group != "" { // by hand there are no waves
+			s += fmt.Sprintf(" (wave %d)", w.Number)
+		}
+		s += " " + string(h.Outcome)
 		if h.Task != "" && h.Patch == nil {
 			s += ", task " + h.Task
 		}

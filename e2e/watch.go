@@ -17,7 +17,7 @@ import (
 )
 
 // WatchHost is the host of hosts-watch.conf that hears of what happens on the others. Its servers are reached by names
-// of their own: discord and ntfy.
+// of their own: discord, ntfy and heartbeat.
 const WatchHost = "watch"
 
 // What a program on the other hosts is told. None of it is a secret outside of a lab.
@@ -25,6 +25,7 @@ const (
 	WebhookURL = "http://discord:8090/api/webhooks/" + webhookID + "/" + webhookToken
 	NtfyURL    = "http://ntfy"
 	NtfyTopic  = "homelab-patch-critical-b4e9"
+	BeatURL    = "http://heartbeat:8070/ping/3f0c" // a dead man's switch
 
 	webhookID    = "223704706495545344"
 	webhookToken = "lab-3d89bb7572e0fb30d8128367b3b1b44fecd1726de135cbe28a41f8b2f777c372"
@@ -39,6 +40,7 @@ const (
 	alertmanager   = "http://127.0.0.1:9093"
 	discordControl = "http://127.0.0.1:8091"
 	ntfyControl    = "http://127.0.0.1:8081"
+	beatControl    = "http://127.0.0.1:8071"
 )
 
 // WatchOptions are what a test changes in the files of monitoring/: pairs of texts, of which the second replaces the
@@ -50,8 +52,8 @@ type WatchOptions struct {
 	Interval time.Duration
 }
 
-// Watch is the servers on the watch host: ntfy, Prometheus and Alertmanager as Debian has them, the stand-in for Discord,
-// and a node_exporter on each host. Its methods end the test as those of [Lab] do.
+// Watch is the servers on the watch host: ntfy, Prometheus and Alertmanager as Debian has them, stand-ins for Discord
+// and for a dead man's switch, and a node_exporter on each host. Its methods end the test as those of [Lab] do.
 type Watch struct {
 	lab   *Lab
 	Token string // what the program may publish with to NtfyTopic; it may not read
@@ -74,8 +76,9 @@ func (l *Lab) StartWatch(o WatchOptions) *Watch {
 	for _, server := range []string{ntfyInside + "/v1/health", prometheus + "/-/ready", alertmanager + "/-/ready"} {
 		Eventually(l.t, 30*time.Second, server+" answers", func() error { return w.curl("-o", "/dev/null", server).err() })
 	}
-	w.Fault("discord", "none")
-	w.Fault("ntfy", "none")
+	for _, server := range []string{"discord", "ntfy", "heartbeat"} {
+		w.Fault(server, "none")
+	}
 	Eventually(l.t, 30*time.Second, "Prometheus scrapes all hosts", func() error {
 		if up := w.Query("up == 1"); len(up) != len(patched)+1 {
 			return fmt.Errorf("up: %v", up)
@@ -133,10 +136,10 @@ func (w *Watch) exporter(host string) error {
 }
 
 // named gives the watch host its other names.
-const named = `grep -q ' discord ntfy$' /etc/hosts || echo '` + watchIP + ` discord ntfy' >>/etc/hosts
+const named = `grep -q ' discord ntfy heartbeat$' /etc/hosts || echo '` + watchIP + ` discord ntfy heartbeat' >>/etc/hosts
 `
 
-// standins builds the stand-in for Discord and starts it, and the proxy before ntfy.
+// standins builds and starts the stand-in for Discord, the proxy before ntfy, and the dead man's switch.
 func (w *Watch) standins() error {
 	binary := filepath.Join(w.lab.t.TempDir(), "standin")
 	build := exec.CommandContext(w.lab.t.Context(), "go", "build", "-o", binary, "./discord/standin")
@@ -150,7 +153,8 @@ func (w *Watch) standins() error {
 	_, err := w.sh(WatchHost, named+`
 		systemd-run --quiet --unit lab-discord standin -listen :8090 -control 127.0.0.1:8091 -id "$1" -token "$2" \
 			-log /var/lib/discord.jsonl -no-channel-rate
-		systemd-run --quiet --unit lab-ntfy-proxy standin -listen :80 -control 127.0.0.1:8081 -to "$3"`,
+		systemd-run --quiet --unit lab-ntfy-proxy standin -listen :80 -control 127.0.0.1:8081 -to "$3"
+		systemd-run --quiet --unit lab-heartbeat standin -listen :8070 -control 127.0.0.1:8071 -beat`,
 		webhookID, webhookToken, ntfyInside)
 	return err
 }

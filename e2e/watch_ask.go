@@ -60,22 +60,22 @@ func (w *Watch) Discord() (all []discord.Message) {
 	return all
 }
 
-// Requests returns all requests that reached discord or ntfy, answered or not.
+// Requests returns all requests that reached discord, ntfy or heartbeat, answered or not.
 func (w *Watch) Requests(server string) (all []discord.Request) {
 	w.lab.t.Helper()
 	w.get(w.control(server)+"/requests", &all)
 	return all
 }
 
-// Forget drops the messages of the stand-in for Discord and the requests of both servers. What ntfy has stays.
+// Forget drops the messages of the stand-in for Discord and the requests of all servers. What ntfy has stays.
 func (w *Watch) Forget() {
 	w.lab.t.Helper()
-	if err := w.curl("-X", "DELETE", discordControl+"/messages", discordControl+"/requests", ntfyControl+"/requests").err(); err != nil {
+	if err := w.curl("-X", "DELETE", discordControl+"/messages", discordControl+"/requests", ntfyControl+"/requests", beatControl+"/requests").err(); err != nil {
 		w.lab.t.Fatal(err)
 	}
 }
 
-// Fault breaks discord or ntfy, or puts it right again with the kind none: see [discord.Fault]. Of ntfy it is a proxy
+// Fault breaks discord, ntfy or heartbeat, or puts it right again with the kind none: see [discord.Fault]. Of ntfy it is a proxy
 // before the real server that breaks; the test itself still reads what the server has.
 func (w *Watch) Fault(server, kind string) {
 	w.lab.t.Helper()
@@ -96,18 +96,18 @@ func (w *Watch) SetFault(server string, fault discord.Fault) {
 
 func (w *Watch) control(server string) string {
 	w.lab.t.Helper()
-	url, ok := map[string]string{"discord": discordControl, "ntfy": ntfyControl}[server]
+	url, ok := map[string]string{"discord": discordControl, "ntfy": ntfyControl, "heartbeat": beatControl}[server]
 	if !ok {
-		w.lab.t.Fatalf("server %q: there are discord and ntfy", server)
+		w.lab.t.Fatalf("server %q: there are discord, ntfy and heartbeat", server)
 	}
 	return url
 }
 
-// Names sets how a host finds discord and ntfy: ok, fails (the names are unknown, at once), or hangs (a name server that
+// Names sets how a host finds discord, ntfy and heartbeat: ok, fails (the names are unknown, at once), or hangs (a name server that
 // never answers).
 func (w *Watch) Names(host, state string) {
 	w.lab.t.Helper()
-	const none = `sed -i '/ discord ntfy$/d' /etc/hosts; echo 'nameserver `
+	const none = `sed -i '/ discord ntfy heartbeat$/d' /etc/hosts; echo 'nameserver `
 	script, ok := map[string]string{
 		"ok":    named + `rm -f /etc/resolv.conf`,
 		"fails": none + `127.0.0.1' >/etc/resolv.conf`,

@@ -90,6 +90,9 @@ func TestWatch(t *testing.T) {
 		if n := len(w.Requests("discord")); n != 2 {
 			t.Errorf("%d requests", n)
 		}
+		if status := post(t, lab, e2e.BeatURL, "{}"); status != 200 || len(w.Requests("heartbeat")) != 1 {
+			t.Errorf("dead man's switch: %d, %v", status, w.Requests("heartbeat"))
+		}
 	})
 
 	t.Run("Prometheus scrapes four hosts by their names, with all rules of monitoring/", func(t *testing.T) {

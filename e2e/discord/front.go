@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -279,4 +280,19 @@ func AnswerNtfy(w http.ResponseWriter, _ *http.Request, fault Fault) {
 	default:
 		answer(w, 500, map[string]any{"code": 50001, "http": 500, "error": "internal server error"})
 	}
+}
+
+// Beat is a dead man's switch: whoever asks it is alive. [Front.Requests] has the beats.
+func Beat(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "OK\n") }
+
+// AnswerBeat is what one says to a request that a fault struck.
+func AnswerBeat(w http.ResponseWriter, _ *http.Request, fault Fault) {
+	status, err := strconv.Atoi(fault.Kind)
+	if err != nil {
+		status = http.StatusInternalServerError
+	}
+	if fault.RetryAfter > 0 {
+		w.Header().Set("Retry-After", fmt.Sprint(math.Ceil(fault.RetryAfter)))
+	}
+	http.Error(w, http.StatusText(status), status)
 }

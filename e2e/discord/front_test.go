@@ -245,3 +245,22 @@ func TestProxy(t *testing.T) {
 		t.Errorf("a server that is down: %d", status)
 	}
 }
+
+func TestBeat(t *testing.T) {
+	front := &Front{Handler: http.HandlerFunc(Beat), Answer: AnswerBeat}
+	url, _ := open(t, front, nil)
+	for _, c := range []struct {
+		kind   string
+		status int
+	}{{"none", 200}, {"429", 429}, {"401", 401}, {"500", 500}, {"none", 200}} {
+		if err := front.Set(Fault{Kind: c.kind}); err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := send(url, time.Minute); err != nil || resp.StatusCode != c.status {
+			t.Errorf("%s: %v, %v", c.kind, resp, err)
+		}
+	}
+	if n := len(front.Requests()); n != 5 {
+		t.Errorf("%d requests", n)
+	}
+}

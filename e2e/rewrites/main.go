@@ -30,7 +30,8 @@ type Result struct {
 	Rewrites int      `json:"rewrites"`
 	Scrapes  int      `json:"scrapes"`
 	Numbers  int      `json:"numbers"` // how many different ones were seen: that the scrapes did see rewrites
-	Wrong    []string `json:"wrong"`   // the first few scrapes that were
+	Wrong    int      `json:"wrong"`   // scrapes that saw less than whole files
+	Words    []string `json:"words"`   // what was wrong with the first few
 	Seconds  float64  `json:"seconds"`
 }
 
@@ -95,7 +96,7 @@ func run() error {
 	close(done)
 	scrapers.Wait()
 	return errors.Join(err, json.NewEncoder(os.Stdout).Encode(Result{Rewrites: i, Scrapes: s.scrapes, Numbers: len(s.seen),
-		Wrong: s.wrong, Seconds: time.Since(began).Seconds()}))
+		Wrong: s.wrong, Words: s.words, Seconds: time.Since(began).Seconds()}))
 }
 
 // numbered is a run with the number in several places, and waves enough that the file is of some pages.
@@ -133,7 +134,8 @@ type scraper struct {
 	mu      sync.Mutex
 	scrapes int
 	seen    map[string]bool
-	wrong   []string
+	wrong   int
+	words   []string
 }
 
 func (s *scraper) scrape() {
@@ -141,9 +143,13 @@ func (s *scraper) scrape() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scrapes++
-	s.seen[number] = true
-	if err != nil && len(s.wrong) < 10 {
-		s.wrong = append(s.wrong, err.Error())
+	if err == nil {
+		s.seen[number] = true
+		return
+	}
+	s.wrong++
+	if len(s.words) < 10 {
+		s.words = append(s.words, err.Error())
 	}
 }
 

@@ -142,7 +142,8 @@ const named = `grep -q ' discord ntfy heartbeat$' /etc/hosts || echo '` + watchI
 // standins builds and starts the stand-in for Discord, the proxy before ntfy, and the dead man's switch.
 func (w *Watch) standins() error {
 	binary := filepath.Join(w.lab.t.TempDir(), "standin")
-	build := exec.CommandContext(w.lab.t.Context(), "go", "build", "-o", binary, "./discord/standin")
+	// the flags of `make build`: what it has compiled is used again
+	build := exec.CommandContext(w.lab.t.Context(), "go", "build", "-trimpath", "-o", binary, "./discord/standin")
 	build.Dir, build.Env = folder(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build ./discord/standin: %w\n%s", err, out)

@@ -34,7 +34,7 @@ func TestTextfileRewrites(t *testing.T) {
 	w := lab.StartWatch(soon)
 	ev := e2e.Record(t, lab, "textfiles", "Textfiles rewritten under a node_exporter that reads them")
 	helper := filepath.Join(t.TempDir(), "rewrites")
-	build := exec.Command("go", "build", "-o", helper, "./rewrites")
+	build := exec.Command("go", "build", "-trimpath", "-o", helper, "./rewrites")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

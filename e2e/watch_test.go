@@ -29,7 +29,8 @@ func TestWatch(t *testing.T) {
 	booted := time.Now()
 	w := lab.StartWatch(soon)
 	ev := e2e.Record(t, lab, "watch", "ntfy, Discord's stand-in, Prometheus and Alertmanager in the lab")
-	ev.Lines("seconds", fmt.Sprintf("lab up %.1f", booted.Sub(began).Seconds()), fmt.Sprintf("servers up %.1f", time.Since(booted).Seconds()))
+	ev.Call("a lab of four hosts", e2e.Output{}, booted.Sub(began), "")
+	ev.Call("all servers answer, all hosts are scraped", e2e.Output{}, time.Since(booted), "")
 	versions := lab.Exec(e2e.WatchHost, "dpkg-query", "-W", "ntfy", "prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
 	ev.Lines("packages of the watch host", strings.Split(strings.TrimSpace(versions), "\n")...)
 	w.NotifyEnv(map[string]string{"GRAFANA_URL": "https://grafana.example.net"})
@@ -145,10 +146,10 @@ func TestWatch(t *testing.T) {
 		w.Alert(labels, words, true)
 		heard("Over: ")
 		for _, m := range w.Discord() {
-			ev.Lines("Discord, from Alertmanager", strings.Split(m.Text(), "\n")...)
+			ev.Lines("Discord, from Alertmanager", strings.Split(strings.TrimSpace(m.Text()), "\n")...)
 		}
 		for _, m := range w.Ntfy()[before:] {
-			ev.Lines("ntfy, from Alertmanager", strings.Split(fmt.Sprintf("%s\n%s\npriority %d, click %s", m.Title, m.Message, m.Priority, m.Click), "\n")...)
+			ev.Lines("ntfy, from Alertmanager", strings.Split(fmt.Sprintf("%s\n%s\npriority %d, click %s", m.Title, strings.TrimSpace(m.Message), m.Priority, m.Click), "\n")...)
 		}
 	})
 

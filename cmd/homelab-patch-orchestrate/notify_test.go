@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"homelab-patch-orchestrate/e2e/discord"
+)
+
+// world is whom the program tells: Discord's stand-in, an ntfy server as far as
+// its address goes (the real one is in e2e), and a dead man's switch.
+type world struct {
+	*discord.Server
+	front *discord.Front
+	ntfy  *httptest.Server
+	hang  chan struct{} // ntfy answers when it is closed; nil: at once
+
+	mu    sync.Mutex
+	said  []ntfyMessage
+	beats int
+}
+
+type ntfyMessage struct {
+	Topic, Title, Message string
+	Priority              int
+}
+
+const (
+	plantedHook  = "planted-hook-7d1f"
+	plantedTopic = "homelab-patch-critical-planted-2b"
+	plantedToken = "tk_planted9c"
+)
+
+func newWorld(t *testing.T, b *bench, more string) *world {
+	t.Helper()
+	w := &world{Server: &discord.Server{ID: "4711", Token: plantedHook, NoChannelRate: true}}
+	w.front = &discord.Front{Address: "127.0.0.1:0", Handler: w.Server, Answer: discord.Answer}
+	if err := w.front.Open(); err != nil {
+		t.Fatal(err)
+	}
+	w.ntfy = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		hang := w.hang
+		w.mu.Unlock()
+		if hang != nil {
+			<-hang
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if r.URL.Path == "/beat" {
+			w.beats++
+			return
+		}
+		var m ntfyMessage
+		if json.NewDecoder(r.Body).Decode(&m) != nil || r.Header.Get("Authorization") != "Bearer "+plantedToken {
+			rw.WriteHeader(http.StatusForbidden)
+			return
+		}
+		w.said = append(w.said, m)
+	}))
+	t.Cleanup(func() { w.front.Close(); w.ntfy.Close() })
+	w.settings(b, more)
+	return w
+}
+
+func (w *world) settings(b *bench, more string) {
+	b.write("settings.yaml", "notify_env: notify.env\n"+more)
+	b.write("notify.env", "DISCORD_WEBHOOK_URL=http://"+w.front.Address+"/api/webhooks/4711/"+plantedHook+"\nNTFY_URL="+w.ntfy.URL+
+		"\nNTFY_PATCH_TOPIC="+plantedTopic+"\nNTFY_TOKEN="+plantedToken+"\nHEARTBEAT_URL="+w.ntfy.URL+"/beat\nRUNBOOK_URL=https://git.example/runbooks\n")
+	os.Chmod(b.path("notify.env"), 0o600)
+}
+
+// heard returns the titles on both channels, oldest first, and forgets them.
+func (w *world) heard() (discord, ntfy string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var d, n []string
+	for _, m := range w.Messages() {
+		d = append(d, m.Embeds[0].Title)
+	}
+	for _, m := range w.said {
+		n = append(n, m.Title)
+	}
+	w.Forget()
+	w.said = nil
+	return strings.Join(d, "; "), strings.Join(n, "; ")
+}
+
+// TestMessages is a month: it fails, a narrowed run does not end that, it works
+// again, and then it is a success like any other.
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := newWorld(t, b, "")
+	step := func(code int, wantDiscord, wantNtfy string, beats int, args ...string) result {
+		t.Helper()
+		r := b.run(code, args...)
+		d, n := w.heard()
+		if !strings.HasPrefix(d, wantDiscord) || (wantDiscord == "") != (d == "") || !strings.HasPrefix(n, wantNtfy) || (wantNtfy == "") != (n == "") {
+			t.Errorf("%v: Discord heard %q, ntfy %q", args, d, n)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.beats != beats {
+			t.Errorf("%v: %d signs of life, want %d", args, w.beats, beats)
+		}
+		return r
+	}
+	b.write("break-one", "")
+	r := step(3, "Patching was halted by one", "Patching was halted by one", 0)
+	wants(t, "stderr", r.stderr, "messages: delivered 2, waiting 0, in 0.")
+	step(3, "", "", 0, "--check")
+	step(0, "Patched 1 of 1 host", "", 0, "--limit", "two")
+	os.Remove(b.path("break-one"))
+	step(0, "Patching works again: 3 hosts well", "Patching works again", 1)
+	step(0, "Patched 3 of 3 hosts", "", 2)
+	if m := b.metrics(); m.Pending["discord"] != 0 || m.Pending["ntfy"] != 0 || len(m.Pending) != 3 {
+		t.Errorf("%+v", m.Pending)
+	}
+	w.settings(b, "send: failure\n")
+	step(0, "", "", 3)
+	b.write("held", "moving\n")
+	w.settings(b, "hold: held\n")
+	step(6, "Not patched: held", "", 3)
+	w.settings(b, "inventory: missing.yml\n")
+	r = b.do(b.bare("run", "--state", b.path("state"), "--textfile", b.path("run.prom"), "--config", b.path("settings.yaml"), "--project", b.path("project")))
+	if d, n := w.heard(); r.code != 2 || d != "Patching did not begin" || n != d {
+		t.Errorf("exit %d, Discord heard %q, ntfy %q", r.code, d, n)
+	}
+	w.settings(b, "budgett: 1\n")
+	if r := b.do(b.command()); r.code != 2 {
+		t.Errorf("exit %d: %s", r.code, r.stderr)
+	}
+	if d, n := w.heard(); d != "" || n != "" { // a settings file that was named on the command line is somebody's slip
+		t.Errorf("Discord heard %q, ntfy %q", d, n)
+	}
+	b.noSecrets()
+}
+
+// noSecrets searches all that the program left behind.
+func (b *bench) noSecrets() {
+	b.t.Helper()
+	err := filepath.WalkDir(b.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Name() == "notify.env" || e.Type()&fs.ModeSocket != 0 {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, s := range []string{plantedHook, plantedTopic, plantedToken} {
+			if bytes.Contains(text, []byte(s)) {
+				b.t.Errorf("%s holds %s", path, s)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		b.t.Error(err)
+	}
+}
+
+// Nothing outside decides the run: with both channels down it ends as it would,
+// and what it had to say is delivered when they are back.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := newWorld(t, b, "")
+	w.front.Set(discord.Fault{Kind: "refuse"})
+	w.mu.Lock()
+	hang := make(chan struct{})
+	w.hang = hang
+	w.mu.Unlock()
+	b.write("break-two", "")
+	r := b.run(3)
+	wants(t, "stderr", r.stderr, "discord: ", "connection refused", "ntfy: no answer in time", "messages: delivered 0, waiting 2, in ")
+	if m := b.metrics(); m.ExitCode != 3 || m.Pending["discord"] != 1 || m.Pending["ntfy"] != 1 {
+		t.Errorf("%+v", m)
+	}
+	if strings.Contains(r.stderr, "planted") {
+		t.Errorf("it tells: %s", r.stderr)
+	}
+	flush := b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state"))
+	w.settings(b, "textfile: run.prom\n")
+	w.mu.Lock()
+	w.hang = nil
+	w.mu.Unlock()
+	close(hang)
+	w.front.Set(discord.Fault{})
+	if r := b.do(flush); r.code != 0 {
+		t.Errorf("flush: %d %s", r.code, r.stderr)
+	}
+	d, n := w.heard()
+	if d != "Patching was halted by two" || n != d {
+		t.Errorf("Discord heard %q, ntfy %q", d, n)
+	}
+	if m := b.metrics(); m.ExitCode != 3 || m.Pending["discord"] != 0 || m.Pending["ntfy"] != 0 {
+		t.Errorf("%+v", m)
+	}
+	if r := b.do(b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state"))); r.code != 0 || r.stdout+r.stderr != "" {
+		t.Errorf("an empty outbox is not silent: %d %q", r.code, r.stdout+r.stderr)
+	}
+	b.noSecrets()
+}
+
+// An env file that others can read is not used; the run goes on, and its
+// messages wait until somebody has mended it.
+func TestChannelsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := newWorld(t, b, "textfile: run.prom\n")
+	os.Chmod(b.path("notify.env"), 0o644)
+	r := b.run(0)
+	wants(t, "stderr", r.stderr, "refused: others can read", "chmod 0600", "the run is not affected", "discord: its settings cannot be used")
+	if d, n := w.heard(); d+n != "" {
+		t.Errorf("heard %q %q", d, n)
+	}
+	if m := b.metrics(); m.ExitCode != 0 || m.Pending["discord"] != 1 {
+		t.Errorf("%+v", m)
+	}
+	os.Chmod(b.path("notify.env"), 0o600)
+	if r := b.do(b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state"))); r.code != 0 {
+		t.Errorf("%d %s", r.code, r.stderr)
+	}
+	if d, _ := w.heard(); d != "Patched 3 of 3 hosts"+strings.TrimPrefix(d, "Patched 3 of 3 hosts") || d == "" {
+		t.Errorf("heard %q", d)
+	}
+}
+
+// A signal that comes when the run is over does not change how it ended.
+func TestSignalAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := newWorld(t, b, "")
+	w.front.Set(discord.Fault{Kind: "hang"})
+	c := b.command()
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the end of the run", func() bool {
+		m, _ := os.ReadFile(b.path("run.prom"))
+		return bytes.Contains(m, []byte("last_exit_code 0"))
+	})
+	c.Process.Signal(syscall.SIGTERM)
+	if err := c.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if m := b.metrics(); m.Pending["discord"] != 1 || m.Pending["ntfy"] != 0 {
+		t.Errorf("%+v", m.Pending)
+	}
+}
+
+// announcing is a playbook with the role's announce step: what comes after it
+// must come after the message, or after five seconds.
+const announcing = `- hosts: patching_targets
+  gather_facts: false
+  vars: {bench: "{{ playbook_dir | dirname }}"}
+  tasks:
+    - name: Announce
+      ansible.builtin.command:
+        argv: ["{{ homelab_patch_command }}", notify, announce, --socket, "{{ homelab_patch_announce }}"]
+        stdin: "{{ {'host': inventory_hostname, 'reasons': ['linux-image-lab'], 'packages': 3} | to_json }}"
+      register: asked
+    - name: Restart
+      ansible.builtin.shell: date +%s.%N >{{ bench }}/restarted-{{ inventory_hostname }}
+`
+
+func TestAnnounce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("project/patch.yml", announcing)
+	w := newWorld(t, b, "")
+	w.front.Set(discord.Fault{Kind: "slow", Delay: 0.5})
+	r := b.run(0)
+	wants(t, "stderr", r.stderr, "messages: reboots announced 3, longest wait ")
+	for _, m := range w.Messages() {
+		name, rebooting := strings.CutPrefix(m.Embeds[0].Title, "Rebooting ")
+		if !rebooting {
+			continue
+		}
+		text, err := os.ReadFile(b.path("restarted-" + name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seconds, fraction, _ := strings.Cut(strings.TrimSpace(string(text)), ".")
+		at, err := time.ParseDuration(seconds + "." + fraction + "s")
+		if err != nil || !m.Time.Before(time.Unix(0, at.Nanoseconds())) {
+			t.Errorf("%s was told at %v and restarted at %s (%v)", name, m.Time, text, err)
+		}
+		wants(t, "message", m.Embeds[0].Description, "3 packages upgraded", "linux-image-lab")
+	}
+	if d, n := w.heard(); strings.Count(d, "Rebooting ") != 3 || strings.Count(n, "Rebooting ") != 3 {
+		t.Errorf("Discord heard %q, ntfy %q", d, n)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "patch-*", "announce")); len(left) > 0 {
+		for _, l := range left {
+			if info, err := os.Stat(l); err == nil && time.Since(info.ModTime()) < time.Minute {
+				t.Logf("a socket is there, perhaps another test's: %s", l)
+			}
+		}
+	}
+	b.noSecrets()
+}

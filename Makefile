@@ -21,7 +21,7 @@ demo:
 
 # All tests: the fast ones, then the ones on booted hosts.
 test:
-	e2e/need gcc libc6-dev ansible-core openssh-server openssh-client strace python3 prometheus
+	e2e/need gcc libc6-dev ansible-core openssh-server openssh-client strace python3 prometheus prometheus-alertmanager
 	go vet ./... && go vet -tags 'e2e e2efull' ./...
 	go test -race ./...
 	python3 -m unittest discover -s ansible/tests
@@ -52,7 +52,7 @@ lint:
 	go vet ./... && go vet -tags 'e2e e2efull' ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	cd ansible && ansible-lint --offline && yamllint .
-	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run
+	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run monitoring/alertmanager/render
 	cd e2e/lab && shellcheck -x lab
 
 # Figures against the peers, in docs/benchmarks.md. Fails where a promise is broken.

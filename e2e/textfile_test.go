@@ -20,9 +20,9 @@ const (
 )
 
 // Between two runs the host itself keeps patch.prom true: a reboot by hand is seen without Ansible.
-func TestTextfile(t *testing.T) {
+func TestPatchProm(t *testing.T) {
 	lab := up(t, e2e.Options{})
-	ev := e2e.Record(t, lab, "textfile", "The host writes patch.prom by itself")
+	ev := e2e.Record(t, lab, "patch-prom", "The host writes patch.prom by itself")
 	write(lab, controller, "/etc/ansible/host_vars/prox.yml", "patching_reboot: never\n")
 	out := run(t, lab, "run", "--limit", "prox")
 	ev.Call("`run --limit prox`, with `patching_reboot: never`", out.Output, out.Took, last(out.Stdout))

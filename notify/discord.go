@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +81,6 @@ func (d *Discord) Notify(ctx context.Context, m Message) error {
 	}
 	session.Client = client()
 	session.Client.Transport = far
-	session.UserAgent = "homelab-patch-orchestrate"
 	params, err := discordPayload(m, time.Now())
 	if err != nil {
 		return &Error{Channel: "discord", Fault: Content, Reason: err.Error()}
@@ -149,6 +149,7 @@ func discordPayload(m Message, now time.Time) (*discordgo.WebhookParams, error) 
 		m.Time = now
 	}
 	links := reachable(m.Links, discordURL)
+	buttons := slices.DeleteFunc(slices.Clone(links), func(l Link) bool { return !named(l.URL) })
 	embed := &discordgo.MessageEmbed{
 		Title:       cut(escape(line(m.Title)), discordTitle, units),
 		Description: discordBody(m, links, now),
@@ -171,7 +172,7 @@ func discordPayload(m Message, now time.Time) (*discordgo.WebhookParams, error) 
 		p.Flags = discordgo.MessageFlagsSuppressNotifications
 	}
 	var row discordgo.ActionsRow
-	for i, l := range links {
+	for i, l := range buttons {
 		if i < discordButtons {
 			row.Components = append(row.Components,
 				discordgo.Button{Label: cut(l.Label, discordLabel, units), Style: discordgo.LinkButton, URL: l.URL})
@@ -181,6 +182,14 @@ func discordPayload(m Message, now time.Time) (*discordgo.WebhookParams, error) 
 		p.Components = append(p.Components, row)
 	}
 	return p, nil
+}
+
+// named reports whether Discord takes a URL for a button: one whose host has no dot, such as http://grafana:3000, makes
+// it refuse the whole message. That is not documented; others have met it:
+// https://github.com/bugsink/bugsink/issues/280
+func named(link string) bool {
+	u, err := url.Parse(link)
+	return err == nil && strings.ContainsAny(strings.Trim(u.Hostname(), "."), ".:")
 }
 
 // discordBody is the text, the code and the links, each within its share.

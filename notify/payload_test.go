@@ -134,6 +134,20 @@ func TestDiscordTakesTextForText(t *testing.T) {
 	}
 }
 
+// A button to a host without a dot would cost the whole message.
+func TestDiscordButtons(t *testing.T) {
+	far := newStandIn(t)
+	m := message(1)
+	m.Links = []Link{{"Grafana", "http://grafana:3000/d/x"}, {"ARA", "http://192.0.2.1:8000"}, {"six", "http://[2001:db8::1]/"}, {"Runbook", "https://git.example/x"}}
+	if err := (&Discord{Webhook: far.url()}).Notify(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := far.Messages()[0]
+	if len(got.Buttons) != 3 || !strings.Contains(got.Embeds[0].Description, "http://grafana:3000/d/x") || !strings.HasPrefix(got.UserAgent, "DiscordBot (") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestCut(t *testing.T) {
 	for _, c := range []struct {
 		in    string

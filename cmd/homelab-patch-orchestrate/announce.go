@@ -102,6 +102,7 @@ func (a *announcer) serve(ctx context.Context, c *net.UnixConn) {
 	defer c.Close()
 	at := time.Now()
 	c.SetDeadline(at.Add(2 * rebootWait))
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(at) })() // the end of the run waits for no one who says nothing
 	text, err := bufio.NewReader(io.LimitReader(c, 64<<10)).ReadBytes('\n')
 	if err != nil {
 		return

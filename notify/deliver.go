@@ -31,7 +31,7 @@ func (o *Outbox) deliver(ctx context.Context, c Channel, names []string, attempt
 		return r // so that an empty outbox costs nothing, not even a lock
 	}
 	// Two processes at once would deliver everything twice.
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	unlock, err := lock(ctx, filepath.Join(dir, ".lock"))
 	if err != nil {
 		r.Err = err
 		return r
@@ -122,7 +122,7 @@ func load(path string) (Message, error) {
 	return m, nil
 }
 
-const stateFile = "state.json"
+const stateFile = ".state.json" // dotted, as the locks are: what systemd counts as waiting are the messages
 
 // loadState returns what a channel remembers; nothing if that cannot be read.
 func loadState(dir string) (s state) {
@@ -135,7 +135,7 @@ func loadState(dir string) (s state) {
 
 // changeState is short, and safe against other processes.
 func changeState(dir string, change func(*state)) error {
-	unlock, err := lock(context.Background(), filepath.Join(dir, "state.lock"))
+	unlock, err := lock(context.Background(), filepath.Join(dir, ".state.lock"))
 	if err != nil {
 		return err
 	}

@@ -154,7 +154,7 @@ func waiting(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".json") && e.Name()[0] != '.' && e.Name() != stateFile {
+		if strings.HasSuffix(e.Name(), ".json") && e.Name()[0] != '.' {
 			names = append(names, e.Name())
 		}
 	}

@@ -269,7 +269,7 @@ func TestAtLeastOnce(t *testing.T) {
 func TestBusy(t *testing.T) {
 	o := newBox(t, Channel{"a", &recorder{}})
 	put(t, o, message(0), "a")
-	unlock, err := lock(t.Context(), filepath.Join(o.Dir, "a", "lock"))
+	unlock, err := lock(t.Context(), filepath.Join(o.Dir, "a", ".lock"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -313,3 +313,50 @@ func TestAnnounce(t *testing.T) {
 	}
 	b.noSecrets()
 }
+
+// What a person does to see whether the channels work, and what the role does
+// in a run by hand.
+func TestNotifyByHand(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := newWorld(t, b, "")
+	notify := func(code int, stdin string, args ...string) result {
+		t.Helper()
+		c := b.bare(append([]string{"notify"}, append(args, "--config", b.path("settings.yaml"), "--state", b.path("state"))...)...)
+		c.Stdin = strings.NewReader(stdin)
+		r := b.do(c)
+		if r.code != code || strings.Contains(r.stdout+r.stderr, "planted") {
+			t.Errorf("%v: exit %d\n%s\n%s", args, r.code, r.stdout, r.stderr)
+		}
+		return r
+	}
+	r := notify(0, "", "test")
+	wants(t, "stdout", r.stdout, "discord: delivered in ", "ntfy: delivered in ", "heartbeat: not tested")
+	if d, n := w.heard(); d != "Test message" || n != d || w.beats != 0 {
+		t.Errorf("Discord heard %q, ntfy %q, beats %d", d, n, w.beats)
+	}
+	r = notify(0, "", "test", "--dry-run")
+	wants(t, "stdout", r.stdout, `discord: {"components":`, `"topic":"<redacted>"`, "git.example/runbooks")
+	if d, n := w.heard(); d+n != "" {
+		t.Errorf("a dry run was heard: %q %q", d, n)
+	}
+	w.front.Set(discord.Fault{Kind: "401"})
+	r = notify(1, "", "test")
+	wants(t, "output", r.stdout+r.stderr, "discord: the server answered 401", "look at the settings", "ntfy: delivered", "not every channel works")
+	w.front.Set(discord.Fault{})
+	w.heard()
+
+	notify(0, `{"host": "prox", "reasons": ["asked for by linux-image-lab"], "packages": 2}`, "announce")
+	notify(0, `{"hosts": {"prox": {"version": 1, "packages": [{"name": "apt", "from": "1", "to": "2"}], "rebooted": true, "more": 1}}}`, "summary")
+	if d, n := w.heard(); d != "Rebooting prox; Patched 1 of 1 host" || n != "Rebooting prox" {
+		t.Errorf("Discord heard %q, ntfy %q", d, n)
+	}
+	notify(1, `{"hosts": {}}`, "summary")
+	notify(1, "nonsense", "announce")
+	notify(1, `{"host": "prox"}`, "announce", "--socket", b.path("nobody"))
+
+	b.write("settings.yaml", "notify_env: nothing.env\n")
+	wants(t, "stderr", notify(1, "", "test").stderr, "no channel is configured")
+	notify(0, "", "flush")
+	notify(0, `{"host": "prox"}`, "announce")
+}

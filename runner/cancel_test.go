@@ -41,6 +41,51 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// lateExit is a callback of a project's own that has Ansible take its time to
+// end, where Python no longer knows what to do with a signal.
+const lateExit = `
+import atexit, os, signal, time
+from ansible.plugins.callback import CallbackBase
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME = 2.0, 'aggregate', 'late'
+    def v2_playbook_on_stats(self, stats):
+        atexit.register(self.linger)
+    def linger(self):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        open(os.environ['LATE'], 'w').close()
+        time.sleep(60)
+`
+
+// A run that is stopped when Ansible has told its recap and not quite ended is
+// complete. Regression: on 2.19 it was an EngineError, "was killed: signal:
+// interrupt", found by TestMoments.
+func TestCancelAfterTheRecap(t *testing.T) {
+	t.Parallel()
+	late := filepath.Join(t.TempDir(), "late")
+	r := localRun(t, playOf("- name: Task\n  ansible.builtin.command: \"true\""), map[string]string{"callback_plugins/late.py": lateExit})
+	r.Env = append(r.Env, "LATE="+late, "ANSIBLE_CALLBACKS_ENABLED=late")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { // ends with the test, at the latest
+		for ctx.Err() == nil {
+			if _, err := os.Stat(late); err == nil {
+				cancel()
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	res, err := r.Run(ctx, nil)
+	if err != nil || !res.Complete || ctx.Err() == nil || res.ExitCode != -1 {
+		t.Errorf("%v, exit code %d, %+v", err, res.ExitCode, res)
+	}
+	for _, h := range r.Hosts {
+		if res.Hosts[h].Outcome != Changed {
+			t.Errorf("%s: %+v", h, res.Hosts[h])
+		}
+	}
+	r.nobodyLeft(t)
+}
+
 // sleeping counts the processes with TEST_RUN=id that sleep: a task that has
 // only been begun has started nothing yet that could outlive it.
 func sleeping(id string) (n int) {

@@ -194,6 +194,8 @@ func (p Playbook) judge(ctx context.Context, res Result, err error) error {
 	case older(res.Version, Oldest):
 		problem = "is too old: ansible-core is " + res.Version + ", install " + Oldest + " or later"
 		err = nil
+	case ctx.Err() != nil:
+		return nil // its recap is there: what met our signal was a process that had done its work and was about to end
 	case res.Version == "" && err == nil:
 		problem = "ended without a single event: its callback plugin was not loaded"
 	case res.ExitCode == -1:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -245,4 +246,40 @@ func TestRetry(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
+}
+
+// What answers may be anything, and may say our own request back.
+func TestErrorsDoNotTell(t *testing.T) {
+	for name, answer := range map[string]string{
+		"a Location that is no URL": "HTTP/1.1 302 Found\r\nLocation: https://hc.example:x/planted\r\n\r\n",
+		"our request":               "/planted HTTP/1.1\r\n\r\n",
+		"garbage":                   strings.Repeat("planted ", 1<<17),
+		"half an answer":            "HTTP/1.1 200 OK\r\nplanted",
+		"our token in the body":     "HTTP/1.1 401 Unauthorized\r\nContent-Length: 250\r\n\r\n" + `{"code":1,"error":"` + strings.Repeat("x", 175) + ` planted-token","message":"` + strings.Repeat("x", 20) + `"}` + strings.Repeat(" ", 20),
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Read(make([]byte, 4096))
+				io.WriteString(c, answer)
+				c.Close()
+			}
+		}()
+		base := "http://" + l.Addr().String()
+		for _, n := range []Notifier{&Heartbeat{URL: Secret(base + "/planted")}, &Ntfy{URL: base, Topic: "planted-topic", Token: "planted-token"},
+			&Discord{Webhook: Secret(base + "/api/webhooks/1/planted-token")}} {
+			err := n.Notify(t.Context(), message(1))
+			if err == nil || strings.Contains(err.Error(), "plan") || len(err.Error()) > 600 {
+				t.Errorf("%T, %s: %.300v", n, name, err)
+			}
+		}
+		l.Close()
+	}
 }

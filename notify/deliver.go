@@ -15,8 +15,14 @@ import (
 // messageLimit is far more than any message of ours: a wrong file must not fill memory.
 const messageLimit = 1 << 20
 
+// attempt hands one message over.
+type attempt func(context.Context, Notifier, Message) error
+
+// errUnreadable is a file that is no message of ours.
+var errUnreadable = errors.New("it is no message")
+
 // deliver hands the named messages, or all that wait, to a channel, one after the other, until one fails.
-func (o *Outbox) deliver(ctx context.Context, c Channel, names []string, attempt func(context.Context, Notifier, Message) error) (r Result) {
+func (o *Outbox) deliver(ctx context.Context, c Channel, names []string, try attempt) (r Result) {
 	r.Channel = c.Name
 	dir := filepath.Join(o.Dir, c.Name)
 	defer func() {
@@ -44,30 +50,37 @@ func (o *Outbox) deliver(ctx context.Context, c Channel, names []string, attempt
 		}
 	}
 	for _, name := range names {
-		if err := o.one(ctx, c, dir, name, attempt, &r); err != nil {
-			r.Err = err
+		if err := o.one(ctx, c, dir, name, try, &r); err != nil {
+			r.Err = errors.Join(r.Err, err)
 			return r
 		}
 	}
 	return r
 }
 
-// one hands over one message. The error ends the channel's turn.
-func (o *Outbox) one(ctx context.Context, c Channel, dir, name string, attempt func(context.Context, Notifier, Message) error, r *Result) error {
+// one hands over one message. The error ends the channel's turn; one that was given up does not.
+func (o *Outbox) one(ctx context.Context, c Channel, dir, name string, try attempt, r *Result) error {
 	path := filepath.Join(dir, name)
 	m, err := load(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // another process has delivered it
 	}
-	give := func() error {
+	give := func(why error) error {
+		r.Err = errors.Join(r.Err, why)
+		if err := o.drop(dir, name); err != nil {
+			return err
+		}
 		r.Dropped++
-		return o.drop(dir, name)
+		return nil
 	}
-	if err != nil { // never written by us: the rename makes them whole
-		return errors.Join(fmt.Errorf("%s: a message that cannot be read is given up: %w", c.Name, err), give())
+	if errors.Is(err, errUnreadable) { // never written by us: the rename makes them whole
+		return give(fmt.Errorf("%s: %w", c.Name, err))
 	}
-	if now := time.Now(); now.Sub(m.Time) > o.maxAge() || !m.Expires.IsZero() && now.After(m.Expires) {
-		return give()
+	if err != nil {
+		return err
+	}
+	if o.old(m) {
+		return give(nil)
 	}
 	if c.Notifier == nil {
 		return fmt.Errorf("%s: %w", c.Name, errNoSettings)
@@ -82,7 +95,7 @@ func (o *Outbox) one(ctx context.Context, c Channel, dir, name string, attempt f
 			return &Error{Channel: c.Name, Reason: "given up before it was tried", Err: ctx.Err()}
 		}
 	}
-	err = attempt(ctx, c.Notifier, m)
+	err = try(ctx, c.Notifier, m)
 	if err == nil {
 		r.Delivered++
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +108,7 @@ func (o *Outbox) one(ctx context.Context, c Channel, dir, name string, attempt f
 		return err
 	}
 	if failed.Fault == Content {
-		return errors.Join(err, give())
+		return give(err)
 	}
 	if failed.RetryAfter > 0 {
 		err = errors.Join(err, changeState(dir, func(s *state) { s.NotBefore = time.Now().Add(failed.RetryAfter).UTC() }))
@@ -109,7 +122,7 @@ func load(path string) (Message, error) {
 		return Message{}, err
 	}
 	if info.Size() > messageLimit {
-		return Message{}, fmt.Errorf("%s has %d bytes", filepath.Base(path), info.Size())
+		return Message{}, fmt.Errorf("%w: %s has %d bytes", errUnreadable, filepath.Base(path), info.Size())
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -117,7 +130,7 @@ func load(path string) (Message, error) {
 	}
 	var m Message
 	if err := json.Unmarshal(data, &m); err != nil {
-		return Message{}, fmt.Errorf("%s: %w", filepath.Base(path), err)
+		return Message{}, fmt.Errorf("%w: %s: %w", errUnreadable, filepath.Base(path), err)
 	}
 	return m, nil
 }
@@ -135,7 +148,9 @@ func loadState(dir string) (s state) {
 
 // changeState is short, and safe against other processes.
 func changeState(dir string, change func(*state)) error {
-	unlock, err := lock(context.Background(), filepath.Join(dir, ".state.lock"))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // a process that was stopped in the middle
+	defer cancel()
+	unlock, err := lock(ctx, filepath.Join(dir, ".state.lock"))
 	if err != nil {
 		return err
 	}

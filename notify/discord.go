@@ -102,13 +102,12 @@ func (d *Discord) Notify(ctx context.Context, m Message) error {
 		return nil // whatever discordgo thinks of the rest of the answer
 	}
 	failed := answered("discord", far.answer, "")
-	if limit, ok := err.(*discordgo.RateLimitError); ok {
+	if limit, ok := err.(*discordgo.RateLimitError); ok && limit.RetryAfter > 0 {
 		failed.RetryAfter = seconds(limit.RetryAfter.Seconds()) // the header has whole seconds only
 	}
 	if rest, ok := err.(*discordgo.RESTError); ok && rest.Message != nil && rest.Message.Message != "" {
-		failed.Reason += fmt.Sprintf(": %s (code %d)", cut(line(rest.Message.Message), 200, units), rest.Message.Code)
+		failed.Reason += fmt.Sprintf(": %s (code %d)", cut(line(hide(rest.Message.Message, d.Webhook, Secret(hook.token))), 200, units), rest.Message.Code)
 	}
-	failed.Reason = hide(failed.Reason, d.Webhook, Secret(hook.token))
 	return failed
 }
 

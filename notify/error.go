@@ -2,8 +2,10 @@ package notify
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -71,10 +73,11 @@ func answered(channel string, resp *http.Response, said string) *Error {
 	return e
 }
 
-// seconds bounds what a far end may ask for: a day is for ever, to a message.
-func seconds(s float64) time.Duration { return time.Duration(min(s, 86400) * float64(time.Second)) }
+// seconds bounds what a far end may ask for: an hour is long enough to be left alone.
+func seconds(s float64) time.Duration { return time.Duration(min(s, 3600) * float64(time.Second)) }
 
-// unanswered is the error of an attempt without an answer. Go's own text for it holds the whole URL.
+// unanswered is the error of an attempt without an answer, in words of ours: Go's own hold the URL, and what a far end
+// said that speaks no HTTP, which may be our own request.
 func unanswered(ctx context.Context, channel string, err error, secrets ...Secret) *Error {
 	e := &Error{Channel: channel, Fault: FarEnd}
 	if ctx.Err() != nil {
@@ -86,6 +89,8 @@ func unanswered(ctx context.Context, channel string, err error, secrets ...Secre
 	}
 	var dns *net.DNSError
 	var timeout net.Error
+	var op *net.OpError
+	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, context.Canceled):
 		e.Reason = "given up before there was an answer"
@@ -93,9 +98,15 @@ func unanswered(ctx context.Context, channel string, err error, secrets ...Secre
 		e.Reason = "the name " + dns.Name + " cannot be resolved: " + dns.Err
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.Reason = "no answer in time"
+	case errors.As(err, &cert): // names and dates of certificates
+		e.Reason = "its certificate is not trusted: " + cert.Err.Error()
+	case errors.As(err, &op) && op.Op == "dial": // an address, and what the kernel says of it
+		e.Reason = op.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &op):
+		e.Reason = "the connection was closed before there was an answer"
 	default:
-		e.Reason = err.Error()
+		e.Reason = "what answered does not speak HTTP as it should"
 	}
-	e.Reason = hide(e.Reason, secrets...)
+	e.Reason = cut(line(hide(e.Reason, secrets...)), 300, octets)
 	return e
 }

@@ -58,7 +58,7 @@ func (n *Ntfy) Notify(ctx context.Context, m Message) error {
 		Error string `json:"error"`
 	}
 	_ = json.Unmarshal(said, &why) // an answer that is no JSON says nothing
-	return answered("ntfy", resp, hide(cut(line(why.Error), 200, octets), n.Topic, n.Token))
+	return answered("ntfy", resp, cut(line(hide(why.Error, n.Topic, n.Token)), 200, octets))
 }
 
 // Payload returns what would be sent, with the topic hidden.
@@ -83,10 +83,16 @@ func (n *Ntfy) payload(m Message, now time.Time) ([]byte, error) {
 	for limit := ntfyMessage; ; {
 		p.Message = cut(whole, limit, octets)
 		body, err := plainJSON(p)
-		if over := len(body) - ntfyBody; err != nil || over <= 0 || limit <= over {
+		over := len(body) - ntfyBody
+		switch {
+		case err != nil || over <= 0:
 			return body, err
-		} else { // escapes have made it longer: every byte left out saves one or more
+		case limit > ntfyMessage/4: // escapes have made it longer: every byte left out saves one or more
 			limit = len(p.Message) - max(over/6, 1)
+		case len(p.Actions) > 0:
+			p.Actions = p.Actions[:len(p.Actions)-1]
+		default:
+			p.Click, limit = "", limit/2
 		}
 	}
 }

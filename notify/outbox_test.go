@@ -88,9 +88,10 @@ func TestFaultsAndTheOutbox(t *testing.T) {
 		put(t, o, message(n), "a")
 	}
 	results := o.flushSoon(t)
-	if results[0].Err == nil || results[0].Dropped != 1 || o.counts(t, "a") != (Counts{Waiting: 1, Dropped: 1}) {
+	if results[0].Err == nil || results[0].Dropped != 1 || results[0].Delivered != 2 || o.counts(t, "a") != (Counts{Dropped: 1}) {
 		t.Errorf("%+v, %+v", results, o.counts(t, "a"))
 	}
+	put(t, o, message(3), "a")
 	r.fail = always(&Error{Channel: "a", Fault: Settings, Status: 401, Reason: "token"})
 	o.flushSoon(t)
 	o.Channels[0].Notifier = nil
@@ -99,7 +100,7 @@ func TestFaultsAndTheOutbox(t *testing.T) {
 	}
 	r.fail = nil
 	o.Channels[0].Notifier = r
-	if o.flushSoon(t); r.titles() != "m0 m2" || o.counts(t, "a") != (Counts{Dropped: 1}) {
+	if o.flushSoon(t); r.titles() != "m0 m2 m3" || o.counts(t, "a") != (Counts{Dropped: 1}) {
 		t.Errorf("%s, %+v", r.titles(), o.counts(t, "a"))
 	}
 }
@@ -278,6 +279,76 @@ func TestBusy(t *testing.T) {
 	}
 	unlock()
 	if got := o.flushSoon(t); got[0].Delivered != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A disk that takes no message is no reason for silence: there is one attempt, and what it does not reach counts.
+func TestUnwritable(t *testing.T) {
+	a, b := &recorder{}, &recorder{fail: always(down)}
+	o := newBox(t, Channel{"a", a}, Channel{"b", b})
+	if err := os.WriteFile(o.Dir, nil, 0o600); err != nil { // a file in the folder's place
+		t.Fatal(err)
+	}
+	if err := o.Put(message(0), "a", "b"); err == nil {
+		t.Error("it was written")
+	}
+	got := o.flushSoon(t)
+	if a.titles() != "m0" || got[0].Delivered != 1 || b.n != 1 || got[1].Waiting != 1 || !errors.Is(got[1].Err, down) {
+		t.Errorf("%s, %+v", a.titles(), got)
+	}
+	if got, err := o.Send(t.Context(), message(1), "a"); err == nil || a.titles() != "m0 m1" || got[0].Delivered != 1 {
+		t.Errorf("%s, %+v, %v", a.titles(), got, err)
+	}
+	b.fail = nil
+	if o.flushSoon(t); b.titles() != "m0" || a.n != 2 {
+		t.Errorf("%s, %d attempts at a", b.titles(), a.n)
+	}
+}
+
+// Messages of a channel that nobody has any more do not wait for ever.
+func TestChannelGone(t *testing.T) {
+	o := newBox(t, Channel{"a", &recorder{}}, Channel{"b", &recorder{}})
+	old := message(0)
+	old.Time = time.Now().Add(-30 * 24 * time.Hour)
+	put(t, o, old, "b")
+	put(t, o, message(1), "b")
+	left := &Outbox{Dir: o.Dir, Channels: o.Channels[:1]}
+	got := left.flushSoon(t)
+	if len(got) != 2 || got[1].Channel != "b" || got[1].Dropped != 1 || got[1].Waiting != 1 || o.counts(t, "b") != (Counts{Waiting: 1, Dropped: 1}) {
+		t.Errorf("%+v, %+v", got, o.counts(t, "b"))
+	}
+	if got := left.flushSoon(t); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The order is that in which messages came, whatever the clock said.
+func TestClockSetBack(t *testing.T) {
+	r := &recorder{}
+	o := newBox(t, Channel{"a", r})
+	put(t, o, message(0), "a")
+	dir := filepath.Join(o.Dir, "a")
+	names, _ := waiting(dir)
+	future := fmt.Sprintf("%020d-x.json", time.Now().Add(time.Hour).UnixNano())
+	if err := os.Rename(filepath.Join(dir, names[0]), filepath.Join(dir, future)); err != nil {
+		t.Fatal(err)
+	}
+	put(t, o, message(1), "a")
+	if o.flushSoon(t); r.titles() != "m0 m1" {
+		t.Error(r.titles())
+	}
+}
+
+// A message is given up only where that can be counted.
+func TestUncounted(t *testing.T) {
+	r := &recorder{fail: always(&Error{Channel: "a", Fault: Content, Reason: "never"})}
+	o := newBox(t, Channel{"a", r})
+	put(t, o, message(0), "a")
+	if err := os.Mkdir(filepath.Join(o.Dir, "a", stateFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := o.flushSoon(t); got[0].Dropped != 0 || got[0].Waiting != 1 || got[0].Err == nil {
 		t.Errorf("%+v", got)
 	}
 }

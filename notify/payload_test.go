@@ -103,6 +103,10 @@ func TestLimits(t *testing.T) {
 	m := tooMuch()
 	m.Code = strings.Repeat(`"\`, 4000) // each byte is two in JSON
 	m.Text, m.Fields = "", nil
+	m.Links = nil
+	for range 4 {
+		m.Links = append(m.Links, Link{"long", "https://host.example/" + strings.Repeat("x", 1000)})
+	}
 	if body, err := (&Ntfy{Topic: "t"}).payload(m, at); err != nil || len(body) > ntfyBody || len(body) < ntfyBody/2 {
 		t.Errorf("%d bytes: %v", len(body), err)
 	}

@@ -18,52 +18,72 @@ import (
 
 // announcer tells people of reboots, and lets a host wait until they were told.
 // The role's announce step connects to its socket, sends one message.Host as
-// JSON, and is answered when the message is durable and was tried once, or
-// after rebootWait. Hosts that come while an attempt is under way share the
-// next message: a wave of 500 must not be 500 messages.
+// JSON, and is answered when every channel has its message on disk and was
+// tried once, or after rebootWait. Hosts that come while a channel is being
+// tried share its next message: a wave of 500 must not be 500 messages.
 type announcer struct {
 	post   *post
 	run    string
 	dir    string // of the socket; ours alone
 	listen *net.UnixListener
-	hosts  chan announced
-	work   sync.WaitGroup
+	queues []*queue
 	stop   context.CancelFunc
+	work   sync.WaitGroup
 
 	mu      sync.Mutex
-	waited  time.Duration // by all hosts together
-	longest time.Duration
 	number  int
+	longest time.Duration
+	waited  time.Duration // by all hosts together
 }
 
-// announced is a host that waits.
+// queue is the hosts that a channel is to be told of.
+type queue struct {
+	channel string
+	mu      sync.Mutex
+	hosts   []announced
+	more    chan struct{} // has room for one
+}
+
+// announced is a host that waits for one channel.
 type announced struct {
 	host message.Host
 	at   time.Time
-	done chan struct{}
+	done func()
 }
+
+// attemptWait ends an attempt a little before its hosts stop waiting, so that
+// the next message is on disk before the hosts in it go.
+const attemptWait = rebootWait * 9 / 10
 
 // announce listens until close. Nobody is told if there is no channel; then it
 // is nil.
 func (p *post) announce(run string) *announcer {
-	if len(p.box.Channels) == 0 {
+	ctx, stop := context.WithCancel(context.Background())
+	a := &announcer{post: p, run: run, stop: stop}
+	for _, c := range p.box.Channels {
+		if c.Name != message.Heartbeat {
+			a.queues = append(a.queues, &queue{channel: c.Name, more: make(chan struct{}, 1)})
+		}
+	}
+	if len(a.queues) == 0 {
+		stop()
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "patch-") // short: the path of a socket may have 107 bytes
-	if err != nil {
-		p.out.warn("announcements of reboots: %v; there are none", err)
-		return nil
+	if err == nil {
+		a.dir = dir
+		a.listen, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "announce"), Net: "unix"})
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "announce"), Net: "unix"})
 	if err != nil {
+		stop()
 		os.RemoveAll(dir)
 		p.out.warn("announcements of reboots: %v; there are none", err)
 		return nil
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	a := &announcer{post: p, run: run, dir: dir, listen: l, hosts: make(chan announced), stop: stop}
 	a.work.Go(func() { a.accept(ctx) })
-	a.work.Go(func() { a.tell(ctx) })
+	for _, q := range a.queues {
+		a.work.Go(func() { a.tell(ctx, q) })
+	}
 	return a
 }
 
@@ -83,6 +103,14 @@ func (a *announcer) close() (hosts int, longest, sum time.Duration) {
 	a.stop()
 	a.listen.Close()
 	a.work.Wait()
+	for _, q := range a.queues { // who came in the very last moment
+		if batch := q.take(); len(batch) > 0 {
+			n := message.Reboots(a.run, hostsOf(batch), a.post.links)
+			if err := a.post.box.Put(n.Message, q.channel); err != nil {
+				a.post.out.warn("messages: %v", err)
+			}
+		}
+	}
 	os.RemoveAll(a.dir)
 	return a.number, a.longest, a.waited
 }
@@ -90,10 +118,18 @@ func (a *announcer) close() (hosts int, longest, sum time.Duration) {
 func (a *announcer) accept(ctx context.Context) {
 	for {
 		c, err := a.listen.AcceptUnix()
-		if err != nil {
-			return // closed
+		switch {
+		case err == nil:
+			a.work.Go(func() { a.serve(ctx, c) })
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return
+		default: // such as too many open files: that passes
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return
+			}
 		}
-		a.work.Go(func() { a.serve(ctx, c) })
 	}
 }
 
@@ -107,19 +143,25 @@ func (a *announcer) serve(ctx context.Context, c *net.UnixConn) {
 	if err != nil {
 		return
 	}
-	h := announced{at: at, done: make(chan struct{})}
-	if err := json.Unmarshal(text, &h.host); err != nil || h.host.Host == "" {
+	var h message.Host
+	if err := json.Unmarshal(text, &h); err != nil || h.Host == "" {
 		fmt.Fprintln(c, "not understood")
 		return
 	}
-	select {
-	case a.hosts <- h:
-	case <-ctx.Done():
-		return
+	told := make(chan struct{}, len(a.queues))
+	for _, q := range a.queues {
+		q.add(announced{h, at, func() { told <- struct{}{} }})
 	}
-	select {
-	case <-h.done:
-	case <-ctx.Done():
+	enough := time.After(time.Until(at.Add(rebootWait)))
+wait:
+	for range a.queues {
+		select {
+		case <-told:
+		case <-enough:
+			break wait
+		case <-ctx.Done():
+			break wait
+		}
 	}
 	a.mu.Lock()
 	waited := time.Since(at)
@@ -128,62 +170,53 @@ func (a *announcer) serve(ctx context.Context, c *net.UnixConn) {
 	fmt.Fprintln(c, "announced")
 }
 
-// tell makes one message of all the hosts that wait, makes it durable, and
-// lets them go when it was tried, or when the first of them has waited long
-// enough.
-func (a *announcer) tell(ctx context.Context) {
-	tried := make(chan []announced)
-	free := true // no attempt is under way
-	var queue []announced
-	var late <-chan time.Time
-	release := func(batch []announced) {
-		for _, h := range batch {
-			close(h.done)
-		}
+func (q *queue) add(h announced) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hosts = append(q.hosts, h)
+	select {
+	case q.more <- struct{}{}:
+	default: // it knows
 	}
+}
+
+func (q *queue) take() []announced {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	hosts := q.hosts
+	q.hosts = nil
+	return hosts
+}
+
+// tell makes one message of all the hosts that wait, has it made durable and
+// tried once, and begins again. An attempt may take as long as the last of its
+// hosts waits. Those that come meanwhile have waited less when it ends, so
+// their message is on disk before they go.
+func (a *announcer) tell(ctx context.Context, q *queue) {
 	for {
-		if free && len(queue) > 0 {
-			batch := queue
-			queue, free, late = nil, false, nil
-			a.work.Go(func() {
-				a.attempt(ctx, batch)
-				release(batch)
-				select {
-				case tried <- batch:
-				case <-ctx.Done():
-				}
-			})
-		}
 		select {
-		case h := <-a.hosts:
-			if queue = append(queue, h); len(queue) == 1 {
-				late = time.After(time.Until(h.at.Add(rebootWait * 9 / 10)))
-			}
-		case <-tried:
-			free = true
-		case <-late: // an attempt hangs: these are told of later, and go now
-			a.post.put(message.Reboots(a.run, hostsOf(queue), a.post.links))
-			release(queue)
-			queue, late = nil, nil
+		case <-q.more:
 		case <-ctx.Done():
-			if len(queue) > 0 {
-				a.post.put(message.Reboots(a.run, hostsOf(queue), a.post.links))
+		}
+		batch := q.take()
+		if len(batch) > 0 {
+			limit, cancel := context.WithDeadline(ctx, batch[len(batch)-1].at.Add(attemptWait))
+			n := message.Reboots(a.run, hostsOf(batch), a.post.links)
+			a.post.sendOnce(limit, n, q.channel)
+			cancel()
+			for _, h := range batch {
+				h.done()
 			}
+		}
+		if ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// attempt makes a message durable and tries it once.
-func (a *announcer) attempt(ctx context.Context, batch []announced) {
-	ctx, cancel := context.WithDeadline(ctx, batch[0].at.Add(rebootWait*9/10))
-	defer cancel()
-	a.post.sendOnce(ctx, message.Reboots(a.run, hostsOf(batch), a.post.links))
-}
-
-// sendOnce makes a notice durable, and makes one attempt.
-func (p *post) sendOnce(ctx context.Context, n message.Notice) {
-	results, err := p.box.Send(ctx, n.Message, n.Channels()...)
+// sendOnce makes a notice durable, and makes one attempt on each channel.
+func (p *post) sendOnce(ctx context.Context, n message.Notice, channels ...string) {
+	results, err := p.box.Send(ctx, n.Message, channels...)
 	if err != nil {
 		p.out.warn("messages: %v", err)
 	}
@@ -202,23 +235,24 @@ func hostsOf(batch []announced) (hosts []message.Host) {
 }
 
 // ask is the other side: the announce step of a host, on the controller.
-func ask(socket string, h message.Host) error {
+// answered is false if nobody was there.
+func ask(socket string, h message.Host) (answered bool, err error) {
 	c, err := net.DialTimeout("unix", socket, rebootWait)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(2 * rebootWait))
+	c.SetDeadline(time.Now().Add(rebootWait + time.Second))
 	text, err := json.Marshal(h)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, err := c.Write(append(text, '\n')); err != nil {
-		return err
+		return false, err
 	}
 	answer, err := io.ReadAll(io.LimitReader(c, 1024))
 	if err == nil && string(answer) != "announced\n" {
 		err = errors.New("the run did not acknowledge the announcement")
 	}
-	return err
+	return true, err
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func many(t *testing.T, a *announcer, hosts int) time.Duration {
 	took := make([]time.Duration, hosts)
 	for i := range hosts {
 		wait.Go(func() {
-			if err := ask(a.socket(), message.Host{Host: fmt.Sprintf("node%03d", i)}); err != nil {
+			if _, err := ask(a.socket(), message.Host{Host: fmt.Sprintf("node%03d", i)}); err != nil {
 				t.Error(err)
 			}
 			took[i] = time.Since(start)
@@ -56,14 +57,14 @@ func many(t *testing.T, a *announcer, hosts int) time.Duration {
 	return longest
 }
 
-func announcerWith(t *testing.T, f *far) (*announcer, *post) {
+func announcerWith(t *testing.T, channels ...notify.Channel) (*announcer, *post) {
 	t.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { null.Close() })
-	p := &post{box: notify.Outbox{Dir: filepath.Join(t.TempDir(), "outbox"), Channels: []notify.Channel{{Name: message.Discord, Notifier: f}}},
+	p := &post{box: notify.Outbox{Dir: filepath.Join(t.TempDir(), "outbox"), Channels: channels},
 		out: &printer{out: null, err: null}}
 	a := p.announce("20261122T040000Z-1a2b3c")
 	if a == nil {
@@ -77,7 +78,7 @@ func announcerWith(t *testing.T, f *far) (*announcer, *post) {
 func TestAnnounceTogether(t *testing.T) {
 	t.Parallel()
 	f := &far{slow: 50 * time.Millisecond}
-	a, p := announcerWith(t, f)
+	a, p := announcerWith(t, notify.Channel{Name: message.Discord, Notifier: f})
 	many(t, a, 200)
 	hosts, longest, _ := a.close()
 	if hosts != 200 || longest > 5*time.Second {
@@ -99,7 +100,7 @@ func TestAnnounceTogether(t *testing.T) {
 func TestAnnounceHangs(t *testing.T) {
 	t.Parallel()
 	f := &far{hangs: true}
-	a, p := announcerWith(t, f)
+	a, p := announcerWith(t, notify.Channel{Name: message.Discord, Notifier: f})
 	var wait sync.WaitGroup
 	for range 3 { // each finds an attempt under way
 		wait.Go(func() {
@@ -116,12 +117,41 @@ func TestAnnounceHangs(t *testing.T) {
 	}
 }
 
+// A channel that hangs keeps no other from hearing, and a host waits for each:
+// until it was tried, or for five seconds.
+func TestAnnounceSideBySide(t *testing.T) {
+	t.Parallel()
+	hanging, works := &far{hangs: true}, &far{slow: 50 * time.Millisecond}
+	a, p := announcerWith(t, notify.Channel{Name: message.Discord, Notifier: hanging}, notify.Channel{Name: message.Ntfy, Notifier: works})
+	var wait sync.WaitGroup
+	for i := range 10 {
+		wait.Go(func() {
+			time.Sleep(time.Duration(i) * 20 * time.Millisecond) // they come one after the other
+			start := time.Now()
+			if _, err := ask(a.socket(), message.Host{Host: fmt.Sprintf("node%03d", i)}); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took < rebootWait*8/10 || took > rebootWait+time.Second {
+				t.Errorf("node%03d waited %v", i, took)
+			}
+		})
+	}
+	wait.Wait()
+	a.close()
+	if all := strings.Join(works.texts, " "); strings.Count(all, "node") != 10 {
+		t.Errorf("ntfy heard %q", works.texts)
+	}
+	if waiting, _ := p.counts(); waiting["ntfy"] != 0 || waiting["discord"] == 0 {
+		t.Errorf("%v", waiting)
+	}
+}
+
 // Whoever says nothing, nonsense or goes away is no reason to wait; and the end
 // of the run lets everybody go.
 func TestAnnounceStrangers(t *testing.T) {
 	t.Parallel()
 	f := &far{hangs: true}
-	a, _ := announcerWith(t, f)
+	a, _ := announcerWith(t, notify.Channel{Name: message.Discord, Notifier: f})
 	var conns []net.Conn
 	for _, text := range []string{"", "nonsense\n", `{"host": ""}` + "\n", `{"host": "gone"}` + "\n"} {
 		c, err := net.Dial("unix", a.socket())

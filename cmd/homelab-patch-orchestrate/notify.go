@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/metrics"
 	"homelab-patch-orchestrate/notify"
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -61,12 +63,16 @@ func notifyCommand(out *printer, code *int) *cobra.Command {
 			return fmt.Errorf("standard input is not a host as JSON: %v", err)
 		}
 		if socket != "" {
-			return ask(socket, h)
+			if answered, err := ask(socket, h); answered {
+				return err
+			} // the run is over, and nobody else will tell
 		}
 		ctx, cancel := context.WithTimeout(ctx, rebootWait)
 		defer cancel()
 		p := j.post(out)
-		p.sendOnce(ctx, message.Reboots("", []message.Host{h}, p.links))
+		n := message.Reboots("", []message.Host{h}, p.links)
+		p.sendOnce(ctx, n, n.Channels()...)
+		j.counted(out, p)
 		return nil
 	})
 	announce.Flags().StringVar(&socket, "socket", "", "`PATH` of the socket of the run that tells them")
@@ -78,8 +84,9 @@ func notifyCommand(out *printer, code *int) *cobra.Command {
 			return fmt.Errorf("standard input has no hosts as JSON: %v", err)
 		}
 		p := j.post(out)
-		p.put(message.Summary(message.ByHand(got.Hosts), orchestrator.ExitDone, p.links))
+		p.put(message.Summary(message.ByHand(got.Hosts), false, p.links))
 		p.flush(ctx, lastWait)
+		j.counted(out, p)
 		return nil
 	})
 	announce.Hidden, summary.Hidden = true, true
@@ -96,12 +103,8 @@ func readJSON(in io.Reader, v any) error {
 // flush delivers what waits, and writes how much is left into the metrics.
 func (j *job) flush(ctx context.Context, out *printer) error {
 	p := j.post(out)
-	before, _ := p.counts()
 	results := p.flush(ctx, flushWait)
-	after, _ := p.counts()
-	if fmt.Sprint(before) != fmt.Sprint(after) {
-		record{path: j.Textfile, kind: orchestrator.Full, hold: j.Hold, out: out, post: p}.messages()
-	}
+	j.counted(out, p)
 	var left error
 	for _, r := range results {
 		if r.Delivered > 0 {
@@ -112,6 +115,16 @@ func (j *job) flush(ctx context.Context, out *printer) error {
 		}
 	}
 	return left
+}
+
+// counted writes how many messages wait into the metrics, if it is not what
+// they say.
+func (j *job) counted(out *printer, p *post) {
+	waiting, dropped := p.counts()
+	m, err := metrics.Read(j.Textfile)
+	if err == nil && (!maps.Equal(m.Pending, waiting) || !maps.Equal(m.Dropped, dropped)) {
+		record{path: j.Textfile, kind: orchestrator.Full, hold: j.Hold, out: out, post: p}.messages()
+	}
 }
 
 // testChannels sends a test message through each channel, past the outbox: the

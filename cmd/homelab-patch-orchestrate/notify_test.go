@@ -353,10 +353,66 @@ func TestNotifyByHand(t *testing.T) {
 	}
 	notify(1, `{"hosts": {}}`, "summary")
 	notify(1, "nonsense", "announce")
-	notify(1, `{"host": "prox"}`, "announce", "--socket", b.path("nobody"))
+	notify(0, `{"host": "late"}`, "announce", "--socket", b.path("nobody")) // its run is over
+	if d, n := w.heard(); d != "Rebooting late" || n != d {
+		t.Errorf("Discord heard %q, ntfy %q", d, n)
+	}
 
 	b.write("settings.yaml", "notify_env: nothing.env\n")
 	wants(t, "stderr", notify(1, "", "test").stderr, "no channel is configured")
 	notify(0, "", "flush")
 	notify(0, `{"host": "prox"}`, "announce")
+}
+
+// A run that was killed is told of by whoever finds it, also by a dry run; a
+// dry run that was killed is nobody's business.
+func TestKilledIsTold(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := newWorld(t, b, "textfile: run.prom\n")
+	kill := func(args ...string) {
+		t.Helper()
+		c := b.command(args...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		b.eventually("the task", func() bool {
+			left, _ := filepath.Glob(b.path("state/runs/*/journal.json"))
+			return len(left) > 0
+		})
+		c.Process.Kill()
+		c.Wait()
+	}
+	after := func(args ...string) {
+		t.Helper()
+		b.eventually("the lock is free", func() bool { // the orphan ends by itself
+			r := b.do(b.command(args...))
+			if r.code != 0 && r.code != 5 {
+				t.Fatalf("exit %d\n%s", r.code, r.stderr)
+			}
+			return r.code == 0
+		})
+	}
+	kill("--check")
+	after("--check")
+	b.do(b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state")))
+	if d, n := w.heard(); d+n != "" {
+		t.Errorf("a dry run was told of: %q %q", d, n)
+	}
+	os.RemoveAll(b.path("state/runs"))
+	kill()
+	after("--check")
+	if d, n := w.heard(); d+n != "" {
+		t.Errorf("a dry run has sent: %q %q", d, n)
+	}
+	if r := b.do(b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state"))); r.code != 0 {
+		t.Errorf("flush: %d %s", r.code, r.stderr)
+	}
+	if d, n := w.heard(); !strings.HasPrefix(d, "Patching was interrupted") || n != d {
+		t.Errorf("Discord heard %q, ntfy %q", d, n)
+	}
+	b.run(0)
+	if d, n := w.heard(); !strings.HasPrefix(d, "Patching works again") || n != d {
+		t.Errorf("Discord heard %q, ntfy %q", d, n)
+	}
 }

@@ -41,30 +41,49 @@ func (j *job) post(out *printer) *post {
 	p := &post{
 		box:   notify.Outbox{Dir: filepath.Join(cmp.Or(j.State, d.State), "outbox")},
 		links: message.Links{Grafana: c.Grafana, Runbook: c.Runbook, ARA: c.ARA},
-		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, heartbeat: c.Heartbeat != "",
+		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, heartbeat: c.Wanted(message.Heartbeat),
 	}
-	add := func(name string, there bool, n notify.Notifier) {
-		if there {
+	// A channel whose settings cannot be used has messages all the same: they wait. If nothing could be read, nobody
+	// knows which there are.
+	unknown := err != nil && !c.Wanted(message.Discord) && !c.Wanted(message.Ntfy) && !c.Wanted(message.Heartbeat)
+	add := func(name string, usable bool, n notify.Notifier) {
+		if !usable {
+			n = nil
+		}
+		if c.Wanted(name) || unknown && name != message.Heartbeat {
 			p.box.Channels = append(p.box.Channels, notify.Channel{Name: name, Notifier: n})
 		}
 	}
 	add(message.Discord, c.Discord != "", &notify.Discord{Webhook: c.Discord})
-	switch ntfy := (&notify.Ntfy{URL: c.NtfyURL, Topic: c.NtfyTopic, Token: c.NtfyToken}); {
-	case c.NtfyURL != "" && c.NtfyTopic != "":
-		add(message.Ntfy, true, ntfy)
-	default: // half of it: what it would say must not be lost
-		add(message.Ntfy, c.NtfyURL != "" || c.NtfyTopic != "", nil)
-	}
-	add(message.Heartbeat, p.heartbeat, &notify.Heartbeat{URL: c.Heartbeat})
-	if err != nil && len(p.box.Channels) == 0 { // nobody knows which there are
-		add(message.Discord, true, nil)
-		add(message.Ntfy, true, nil)
-	}
+	add(message.Ntfy, c.NtfyURL != "" && c.NtfyTopic != "", &notify.Ntfy{URL: c.NtfyURL, Topic: c.NtfyTopic, Token: c.NtfyToken})
+	add(message.Heartbeat, c.Heartbeat != "", &notify.Heartbeat{URL: c.Heartbeat})
 	return p
 }
 
+// alarm is the file that says that people were alarmed, and not yet told that
+// it is over.
+const alarm = ".alarm"
+
+// alarmed reports whether they are.
+func (p *post) alarmed() bool { return exists(filepath.Join(p.box.Dir, alarm)) }
+
 // put makes a notice durable, if it is one that is wanted.
 func (p *post) put(n message.Notice) {
+	if len(p.box.Channels) == 0 {
+		return
+	}
+	var err error
+	switch file := filepath.Join(p.box.Dir, alarm); n.Kind {
+	case message.Failure, message.Interrupted:
+		if err = os.MkdirAll(p.box.Dir, 0o700); err == nil {
+			err = os.WriteFile(file, nil, 0o600)
+		}
+	case message.Recovered:
+		err = os.Remove(file)
+	}
+	if err != nil {
+		p.out.warn("messages: %v", err)
+	}
 	if !n.Wanted(p.send) {
 		return
 	}

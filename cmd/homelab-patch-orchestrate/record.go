@@ -33,7 +33,7 @@ func (r record) begin() {
 // stands.
 func (r record) held(reason string) {
 	if r.kind == orchestrator.Full {
-		r.post.put(message.Refused(message.Nothing, reason, r.post.links))
+		r.post.put(message.Refused(message.Nothing, "", reason, r.post.links))
 	}
 	r.update(func(m *metrics.Run) { m.Running = false })
 }
@@ -42,19 +42,19 @@ func (r record) held(reason string) {
 // under way, and what it wrote stands.
 func (r record) refused(code int, err error) {
 	if r.kind == orchestrator.Full {
-		r.post.put(message.Refused(message.Failure, err.Error(), r.post.links))
+		r.post.put(message.Refused(message.Failure, "", err.Error(), r.post.links))
 		r.update(func(m *metrics.Run) { m.ExitCode, m.LastRun, m.Duration = code, time.Now(), 0 })
 	}
 }
 
 // neverBegan says that a run failed before its first wave.
-func (r record) neverBegan(code int, err error) {
+func (r record) neverBegan(run string, code int, err error) {
 	if r.kind != orchestrator.Check {
 		kind := message.Failure
 		if stop := (*orchestrator.InterruptError)(nil); errors.As(err, &stop) {
 			kind = message.Interrupted
 		}
-		r.post.put(message.Refused(kind, err.Error(), r.post.links))
+		r.post.put(message.Refused(kind, run, err.Error(), r.post.links))
 	}
 	r.metrics(orchestrator.Report{}, code)
 }
@@ -62,8 +62,7 @@ func (r record) neverBegan(code int, err error) {
 // end says how a run went that began.
 func (r record) end(report orchestrator.Report, code int) {
 	if r.kind != orchestrator.Check {
-		before, _ := metrics.Read(r.path) // unknown is as if all had been well: no more than an alarm that is not called off
-		r.post.put(message.Summary(report, before.ExitCode, r.post.links))
+		r.post.put(message.Summary(report, r.post.alarmed(), r.post.links))
 		if r.kind == orchestrator.Full && code == orchestrator.ExitDone {
 			r.post.beat(report.ID)
 		}
@@ -71,14 +70,16 @@ func (r record) end(report orchestrator.Report, code int) {
 	r.metrics(report, code)
 }
 
-// died tells of an earlier run whose process ended in the middle.
-func (r record) died(store *orchestrator.Store, id string) {
+// died tells of an earlier run whose process ended in the middle. A dry run
+// that finds it tells as well: nobody else will.
+func (r record) died(post *post, store *orchestrator.Store, id string) {
 	report, err := store.Load(id)
-	if err != nil {
+	switch {
+	case err != nil:
 		r.out.warn("messages: %v", err)
-		return
+	case report.Kind != orchestrator.Check:
+		post.put(message.Summary(report, false, post.links))
 	}
-	r.post.put(message.Summary(report, orchestrator.ExitDone, r.post.links))
 }
 
 // deliver is the one time that a run waits for the world: when all else is

@@ -101,8 +101,17 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 	}
 	run, err := lock.Begin()
 	if err != nil {
-		rec.neverBegan(orchestrator.ExitFailed, err)
+		rec.neverBegan("", orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
+	}
+	leftover := func(c orchestrator.Change) { // an earlier run that died, and is closed now
+		if c.Run != run.ID && c.Wave == nil && c.Host == "" {
+			post := rec.post
+			if rec.kind == orchestrator.Check {
+				post = j.post(out)
+			}
+			rec.died(post, store, c.Run)
+		}
 	}
 	plan, policy, err := j.plan(ctx)
 	if cause := context.Cause(ctx); cause != nil || closed(stop) {
@@ -111,11 +120,11 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 	if err != nil {
 		code := planCode(err)
 		if code != orchestrator.ExitUsage { // not a refusal: it leaves a report
-			o := orchestrator.Orchestrator{Policy: j.asked()}
+			o := orchestrator.Orchestrator{Policy: j.asked(), Observe: func(_ context.Context, c orchestrator.Change) { leftover(c) }}
 			_, err = o.Fail(context.WithoutCancel(ctx), run, err)
 		}
 		if code != orchestrator.ExitUsage || rec.kind == orchestrator.Full { // else the flags may be to blame
-			rec.neverBegan(code, err)
+			rec.neverBegan(run.ID, code, err)
 		}
 		return code, err
 	}
@@ -132,9 +141,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
 		Progress:    view.Event,
 		Observe: func(_ context.Context, c orchestrator.Change) {
-			if c.Run != run.ID && c.Wave == nil && c.Host == "" { // an earlier run that died, and is closed now
-				rec.died(store, c.Run)
-			}
+			leftover(c)
 			view.Change(c)
 		},
 	}
@@ -149,7 +156,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		if code == orchestrator.ExitHeld {
 			rec.held(err.Error())
 		} else {
-			rec.neverBegan(code, err)
+			rec.neverBegan(run.ID, code, err)
 		}
 		return code, err
 	}

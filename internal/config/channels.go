@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,6 +31,19 @@ type Channels struct {
 	ARA, Grafana, Runbook string
 	// Warnings are unknown keys, each with the nearest one known.
 	Warnings []string
+
+	named map[string]bool // keys that are there, whether their value can be used or not
+}
+
+// Wanted reports whether a key of the channel is set, also one whose value cannot be used. channel is discord, ntfy or
+// heartbeat.
+func (c Channels) Wanted(channel string) bool {
+	for key := range c.named {
+		if strings.HasPrefix(key, strings.ToUpper(channel)+"_") {
+			return true
+		}
+	}
+	return false
 }
 
 // keys returns every key of the file, and where its value goes.
@@ -45,12 +59,13 @@ func (c *Channels) keys() map[string]any {
 // missing file is no error.
 //
 // Neither the file nor one that it names may be readable by others: its error says so and is joined with every other
-// thing that is wrong. What could be read is returned all the same. No error quotes a value.
+// thing that is wrong. What can be used is returned all the same; what cannot is empty. No error quotes a value.
 func LoadChannels(path, credentials string) (Channels, error) {
-	var c Channels
+	c := Channels{named: map[string]bool{}}
 	var errs []error
 	keys := c.keys()
 	set := func(key, value, where string) {
+		c.named[key] = true
 		value = strings.TrimSpace(value)
 		if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 			errs = append(errs, fmt.Errorf("%s: %s has a space or a line end in it", where, key))
@@ -77,6 +92,9 @@ func LoadChannels(path, credentials string) (Channels, error) {
 		if key = strings.TrimSpace(key); !ok {
 			errs = append(errs, fmt.Errorf("%s: not KEY=VALUE", where))
 			continue
+		}
+		if base := strings.TrimSuffix(key, "_FILE"); keys[base] != nil {
+			c.named[base] = true
 		}
 		value, err := unquote(strings.TrimSpace(value))
 		if err != nil {
@@ -110,6 +128,7 @@ func LoadChannels(path, credentials string) (Channels, error) {
 			if err == nil {
 				set(key, string(value), file)
 			} else if !errors.Is(err, fs.ErrNotExist) {
+				c.named[key] = true
 				errs = append(errs, fmt.Errorf("read the credential: %w", err))
 			}
 		}
@@ -117,31 +136,42 @@ func LoadChannels(path, credentials string) (Channels, error) {
 	return c, errors.Join(append(errs, c.check()...)...)
 }
 
-// check returns what cannot be used. It quotes nothing.
+// check empties what cannot be used, and returns why. It quotes nothing.
 func (c *Channels) check() (errs []error) {
 	if c.Discord != "" {
 		if err := notify.CheckWebhook(c.Discord); err != nil {
 			errs = append(errs, fmt.Errorf("DISCORD_WEBHOOK_URL: %w", err))
+			c.Discord = ""
 		}
 	}
-	for _, u := range []struct{ key, value string }{
-		{"NTFY_URL", c.NtfyURL}, {"HEARTBEAT_URL", c.Heartbeat.Reveal()},
-		{"ARA_API_SERVER", c.ARA}, {"GRAFANA_URL", c.Grafana}, {"RUNBOOK_URL", c.Runbook},
-	} {
-		if u.value == "" {
+	beat := c.Heartbeat.Reveal()
+	for _, u := range []struct {
+		key   string
+		value *string
+	}{{"NTFY_URL", &c.NtfyURL}, {"HEARTBEAT_URL", &beat}, {"ARA_API_SERVER", &c.ARA}, {"GRAFANA_URL", &c.Grafana}, {"RUNBOOK_URL", &c.Runbook}} {
+		if *u.value == "" {
 			continue
 		}
-		parsed, err := url.Parse(u.value)
-		if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
+		parsed, err := url.Parse(*u.value)
+		switch {
+		case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
 			errs = append(errs, fmt.Errorf("%s is not a URL like https://host.example", u.key))
-		} else if parsed.User != nil && u.key != "HEARTBEAT_URL" {
+		case parsed.User != nil && u.key != "HEARTBEAT_URL":
 			errs = append(errs, fmt.Errorf("%s has a password in it: take it out (ntfy: use NTFY_TOKEN)", u.key))
+		default:
+			continue
 		}
+		*u.value = ""
 	}
-	if c.NtfyURL != "" && c.NtfyTopic == "" {
+	c.Heartbeat = notify.Secret(beat)
+	if t := c.NtfyTopic.Reveal(); t != "" && !regexp.MustCompile(`^[-_A-Za-z0-9]{1,64}$`).MatchString(t) { // https://docs.ntfy.sh/publish
+		errs = append(errs, errors.New("NTFY_PATCH_TOPIC is no topic: letters, digits, - and _, at most 64"))
+		c.NtfyTopic = ""
+	}
+	switch {
+	case c.named["NTFY_URL"] && !c.named["NTFY_PATCH_TOPIC"]:
 		errs = append(errs, errors.New("NTFY_URL is set and NTFY_PATCH_TOPIC is not: which topic?"))
-	}
-	if c.NtfyURL == "" && (c.NtfyTopic != "" || c.NtfyToken != "") {
+	case !c.named["NTFY_URL"] && (c.named["NTFY_PATCH_TOPIC"] || c.named["NTFY_TOKEN"]):
 		errs = append(errs, errors.New("NTFY_PATCH_TOPIC or NTFY_TOKEN is set and NTFY_URL is not: which server?"))
 	}
 	return errs

@@ -64,26 +64,30 @@ HEARTBEAT_URL=https://u:p@hc.example/ping/1
 func TestBadChannels(t *testing.T) {
 	const hook = "DISCORD_WEBHOOK_URL=https://discord.com/api/webhooks/1/abc\n"
 	for text, want := range map[string]string{
-		"planted secret line\n" + hook:                                 ":1: not KEY=VALUE",
-		"NTFY_TOKEN='planted\n" + hook:                                 ":1: NTFY_TOKEN has a quote that is not closed",
-		`NTFY_TOKEN="plan\"ted"` + "\n" + hook:                         ":1: NTFY_TOKEN has a quote or a backslash",
-		"NTFY_TOKEN=planted tail\n" + hook:                             "NTFY_TOKEN has a space or a line end in it",
-		"NTFY_TOKEN_FILE=planted\n" + hook:                             "NTFY_TOKEN_FILE is not an absolute path",
-		"NTFY_TOKEN_FILE=/missing/secret\n" + hook:                     "no such file",
-		"NTFY_URL=https://planted:planted@ntfy.example\n" + hook:       "NTFY_URL has a password in it",
-		"NTFY_URL=planted\n" + hook:                                    "NTFY_URL is not a URL",
-		"NTFY_URL=https://ntfy.example\n" + hook:                       "NTFY_PATCH_TOPIC is not: which topic?",
-		"NTFY_TOKEN=planted\n" + hook:                                  "NTFY_URL is not: which server?",
-		"DISCORD_WEBHOOK_URL=https://discord.com/planted\n":            "DISCORD_WEBHOOK_URL: its path is not",
-		"HEARTBEAT_URL=gopher://planted\n" + hook:                      "HEARTBEAT_URL is not a URL",
-		"GRAFANA_URL=https://planted:planted@grafana.example\n" + hook: "GRAFANA_URL has a password",
+		"planted secret line\n" + hook:                                        ":1: not KEY=VALUE",
+		"NTFY_TOKEN='planted\n" + hook:                                        ":1: NTFY_TOKEN has a quote that is not closed",
+		`NTFY_TOKEN="plan\"ted"` + "\n" + hook:                                ":1: NTFY_TOKEN has a quote or a backslash",
+		"NTFY_TOKEN=planted tail\n" + hook:                                    "NTFY_TOKEN has a space or a line end in it",
+		"NTFY_TOKEN_FILE=planted\n" + hook:                                    "NTFY_TOKEN_FILE is not an absolute path",
+		"NTFY_TOKEN_FILE=/missing/secret\n" + hook:                            "no such file",
+		"NTFY_URL=https://planted:planted@ntfy.example\n" + hook:              "NTFY_URL has a password in it",
+		"NTFY_URL=planted\n" + hook:                                           "NTFY_URL is not a URL",
+		"NTFY_URL=https://ntfy.example\n" + hook:                              "NTFY_PATCH_TOPIC is not: which topic?",
+		"NTFY_URL=https://n.example\nNTFY_PATCH_TOPIC=planted/topic\n" + hook: "NTFY_PATCH_TOPIC is no topic",
+		"NTFY_TOKEN=planted\n" + hook:                                         "NTFY_URL is not: which server?",
+		"DISCORD_WEBHOOK_URL=https://discord.com/planted\n":                   "DISCORD_WEBHOOK_URL: its path is not",
+		"HEARTBEAT_URL=gopher://planted\n" + hook:                             "HEARTBEAT_URL is not a URL",
+		"GRAFANA_URL=https://planted:planted@grafana.example\n" + hook:        "GRAFANA_URL has a password",
 	} {
 		c, err := LoadChannels(env(t, text), "")
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "planted") {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
-		if c.Discord == "" {
-			t.Errorf("%q: what is right is lost: %+v", text, c)
+		if bad := strings.HasPrefix(text, "DISCORD"); (c.Discord == "") != bad || !c.Wanted("discord") {
+			t.Errorf("%q: what is right is lost, or what is wrong is used: %+v", text, c)
+		}
+		if strings.Contains(text, "NTFY") != c.Wanted("ntfy") || strings.Contains(text, "HEART") != c.Wanted("heartbeat") {
+			t.Errorf("%q: ntfy %t, heartbeat %t", text, c.Wanted("ntfy"), c.Wanted("heartbeat"))
 		}
 	}
 	c, err := LoadChannels(env(t, "NTFY_TOKN=planted\nplanted!x=1\nDISCORD_WEBHOOK=x\n"), "")

@@ -137,9 +137,9 @@ type Host struct {
 }
 
 // Refused is about a run that never began: nothing was touched. kind says why: [Failure], [Interrupted], or [Nothing]
-// for a hold.
-func Refused(kind Kind, reason string, l Links) Notice {
-	m := notify.Message{Time: time.Now().UTC(), Text: reason}
+// for a hold. run is its id; empty if it has none.
+func Refused(kind Kind, run, reason string, l Links) Notice {
+	m := notify.Message{Ref: run, Time: time.Now().UTC(), Text: reason}
 	switch kind {
 	case Nothing:
 		m.Level, m.Title, m.Links = notify.Quiet, "Not patched: held", l.buttons("")

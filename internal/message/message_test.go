@@ -110,24 +110,24 @@ func all() map[string]Notice {
 	}
 	losses := change(failed(10), func(r *o.Report) { code := o.ExitLosses; r.ExitCode, r.State = &code, o.Passed })
 	return map[string]Notice{
-		"success":       Summary(fleet(3), 0, links),
-		"success-3000":  Summary(fleet(3000), 0, links),
-		"attended":      Summary(attended(), 0, links),
-		"failure":       Summary(failed(3), 0, links),
-		"failure-3000":  Summary(failed(3000), 3, links),
-		"losses":        Summary(losses, 0, links),
-		"recovered":     Summary(fleet(3), 3, links),
-		"nothing":       Summary(nothing(3), 0, links),
-		"interrupted":   Summary(interrupted(), 0, links),
+		"success":       Summary(fleet(3), false, links),
+		"success-3000":  Summary(fleet(3000), false, links),
+		"attended":      Summary(attended(), false, links),
+		"failure":       Summary(failed(3), false, links),
+		"failure-3000":  Summary(failed(3000), true, links),
+		"losses":        Summary(losses, false, links),
+		"recovered":     Summary(fleet(3), true, links),
+		"nothing":       Summary(nothing(3), false, links),
+		"interrupted":   Summary(interrupted(), false, links),
 		"resumed":       Resume(interrupted(), links),
-		"refused":       Refused(Failure, "patching_wave1 and patching_wave2 both have prox", links),
-		"held":          Refused(Nothing, "moving the rack", links),
-		"stopped":       Refused(Interrupted, "stopped before the first wave: nothing was touched", links),
+		"refused":       Refused(Failure, "", "patching_wave1 and patching_wave2 both have prox", links),
+		"held":          Refused(Nothing, "", "moving the rack", links),
+		"stopped":       Refused(Interrupted, "", "stopped before the first wave: nothing was touched", links),
 		"reboot":        Reboots("20261122T040000Z-1a2b3c", []Host{{"prox", []string{"linux-image-6.1.0-41-amd64"}, 1}}, links),
 		"reboots-500":   Reboots("20261122T040000Z-1a2b3c", many, links),
 		"reboot-hand":   Reboots("", []Host{{Host: "prox"}}, Links{}),
-		"by-hand":       Summary(ByHand(map[string]*o.Patch{"prox": fleet(3).Waves[0].Hosts[0].Patch, "nas": {}}), 0, links),
-		"by-hand-fails": Summary(ByHand(map[string]*o.Patch{"prox": dead, "nas": nil, "db": {Hold: &o.HostHold{}}}), 0, links),
+		"by-hand":       Summary(ByHand(map[string]*o.Patch{"prox": fleet(3).Waves[0].Hosts[0].Patch, "nas": {}}), false, links),
+		"by-hand-fails": Summary(ByHand(map[string]*o.Patch{"prox": dead, "nas": nil, "db": {Hold: &o.HostHold{}}}), false, links),
 		"test":          Test(links),
 	}
 }
@@ -204,10 +204,10 @@ func TestWhoHears(t *testing.T) {
 			t.Errorf("%s goes to %v", kind, n.Channels())
 		}
 	}
-	if n := Summary(change(fleet(3), func(r *o.Report) { r.Kind = o.Narrowed }), 3, links); n.Kind != Success {
+	if n := Summary(change(fleet(3), func(r *o.Report) { r.Kind = o.Narrowed }), true, links); n.Kind != Success {
 		t.Errorf("a narrowed run is %s: it does not end a failure of the fleet", n.Kind)
 	}
-	if n := Summary(o.Report{}, 0, links); n.Kind != Failure {
+	if n := Summary(o.Report{}, false, links); n.Kind != Failure {
 		t.Errorf("a report without an end is %s", n.Kind)
 	}
 }

@@ -21,9 +21,9 @@ const (
 	codeLines    = 12
 )
 
-// Summary is about a run that has ended. before is the exit code of the full run before it; 0 if it went well or there
-// was none.
-func Summary(r orchestrator.Report, before int, l Links) Notice {
+// Summary is about a run that has ended. alarmed is whether people were told of a failure and not yet of its end, which
+// only a full run can be.
+func Summary(r orchestrator.Report, alarmed bool, l Links) Notice {
 	code := orchestrator.ExitFailed // silence is not success
 	if r.ExitCode != nil {
 		code = *r.ExitCode
@@ -52,7 +52,7 @@ func Summary(r orchestrator.Report, before int, l Links) Notice {
 		trouble(&m, r)
 		m.Links = l.buttons(runbook)
 		return Notice{Failure, m}
-	case before != orchestrator.ExitDone && r.Kind == orchestrator.Full:
+	case alarmed && r.Kind == orchestrator.Full:
 		m.Level = notify.Success
 		m.Title = fmt.Sprintf("Patching works again: %s well%s", count(total, "host"), took)
 		facts(&m, r)

@@ -137,11 +137,19 @@ func TestMessages(t *testing.T) {
 	if m := b.metrics(); m.Pending["discord"] != 0 || m.Pending["ntfy"] != 0 || len(m.Pending) != 3 {
 		t.Errorf("%+v", m.Pending)
 	}
+	// As if the last one had been killed after its journal and before its message.
+	if err := os.WriteFile(b.path("state/outbox/.told"), []byte("20261122T040000Z-000000"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.run(0)
+	if d, _ := w.heard(); strings.Count(d, "Patched 1 of 1 host in") != 2 {
+		t.Errorf("Discord heard %q, want the run before as well", d)
+	}
 	w.settings(b, "send: failure\n")
-	step(0, "", "", 3)
+	step(0, "", "", 4)
 	b.write("held", "moving\n")
 	w.settings(b, "hold: held\n")
-	step(6, "Not patched: held", "", 3)
+	step(6, "Not patched: held", "", 4)
 	w.settings(b, "inventory: missing.yml\n")
 	r = b.do(b.bare("run", "--state", b.path("state"), "--textfile", b.path("run.prom"), "--config", b.path("settings.yaml"), "--project", b.path("project")))
 	if d, n := w.heard(); r.code != 2 || d != "Patching did not begin" || n != d {

@@ -67,6 +67,30 @@ const alarm = ".alarm"
 // alarmed reports whether they are.
 func (p *post) alarmed() bool { return exists(filepath.Join(p.box.Dir, alarm)) }
 
+// told is the file with the id of the run that people were last told of.
+const told = ".told"
+
+// tellOf makes the summary of a run durable, and remembers that it is.
+func (p *post) tellOf(run string, n message.Notice) {
+	p.put(n)
+	if len(p.box.Channels) == 0 || run == "" {
+		return
+	}
+	err := os.MkdirAll(p.box.Dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(p.box.Dir, told), []byte(run), 0o600)
+	}
+	if err != nil {
+		p.out.warn("messages: %v", err)
+	}
+}
+
+// lastTold is the id of that run; empty if it is not known.
+func (p *post) lastTold() string {
+	id, _ := os.ReadFile(filepath.Join(p.box.Dir, told))
+	return string(id)
+}
+
 // put makes a notice durable, if it is one that is wanted.
 func (p *post) put(n message.Notice) {
 	if len(p.box.Channels) == 0 {

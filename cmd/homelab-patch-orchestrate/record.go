@@ -54,7 +54,7 @@ func (r record) neverBegan(run string, code int, err error) {
 		if stop := (*orchestrator.InterruptError)(nil); errors.As(err, &stop) {
 			kind = message.Interrupted
 		}
-		r.post.put(message.Refused(kind, run, err.Error(), r.post.links))
+		r.post.tellOf(run, message.Refused(kind, run, err.Error(), r.post.links))
 	}
 	r.metrics(orchestrator.Report{}, code)
 }
@@ -62,7 +62,7 @@ func (r record) neverBegan(run string, code int, err error) {
 // end says how a run went that began.
 func (r record) end(report orchestrator.Report, code int) {
 	if r.kind != orchestrator.Check {
-		r.post.put(message.Summary(report, r.post.alarmed(), r.post.links))
+		r.post.tellOf(report.ID, message.Summary(report, r.post.alarmed(), r.post.links))
 		if r.kind == orchestrator.Full && code == orchestrator.ExitDone {
 			r.post.beat(report.ID)
 		}
@@ -78,7 +78,20 @@ func (r record) died(post *post, store *orchestrator.Store, id string) {
 	case err != nil:
 		r.out.warn("messages: %v", err)
 	case report.Kind != orchestrator.Check:
-		post.put(message.Summary(report, false, post.links))
+		post.tellOf(id, message.Summary(report, false, post.links))
+	}
+}
+
+// untold tells of the run before, if its process ended between its last word
+// in the journal and the message about it.
+func (r record) untold(store *orchestrator.Store) {
+	last := r.post.lastTold()
+	if r.kind == orchestrator.Check || last == "" {
+		return
+	}
+	report, err := store.Latest()
+	if err == nil && report.State.Final() && report.Kind != orchestrator.Check && report.ID > last {
+		r.post.tellOf(report.ID, message.Summary(report, r.post.alarmed(), r.post.links))
 	}
 }
 

@@ -94,6 +94,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitCode(orchestrator.Report{}, err), err
 	}
 	defer lock.Close()
+	rec.untold(store)
 	hold := orchestrator.HoldFile(j.Hold)
 	if held, reason, err := hold(); err == nil && held {
 		rec.held(reason)

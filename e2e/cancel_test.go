@@ -33,8 +33,9 @@ func TestCancelled(t *testing.T) {
 	whole.want(t, 0, []string{"saltierpoop patched", "prox patched", "infra-services patched"})
 	ev.Call("not stopped", whole.Output, whole.Took, last(whole.Stdout))
 	c := cancels{ev: ev, whole: whole, random: rand.New(rand.NewPCG(uint64(seed), 0)), phases: map[string]int{}}
-	for i := range count {
-		t.Run(strconv.Itoa(i+1), func(t *testing.T) { c.once(t, lab.For(t)) })
+	for i, slot := range c.random.Perm(count) { // one in each part of a run, so that they are all over it
+		part := (float64(slot) + c.random.Float64()) / float64(count)
+		t.Run(strconv.Itoa(i+1), func(t *testing.T) { c.once(t, lab.For(t), part) })
 		if i%20 == 19 || i == count-1 {
 			t.Run("whole", func(t *testing.T) { c.finish(t, lab.For(t)) })
 		}
@@ -60,10 +61,10 @@ type cancels struct {
 	flight []string // hosts that were in flight when the run before was stopped
 }
 
-// once starts a run, stops it at a random moment and looks at what it left.
-func (c *cancels) once(t *testing.T, lab *e2e.Lab) {
+// once starts a run, stops it when part of its time is over and looks at what it left.
+func (c *cancels) once(t *testing.T, lab *e2e.Lab, part float64) {
 	length := c.prepare(t, lab)
-	at := time.Duration(c.random.Float64() * 1.1 * float64(length))
+	at := time.Duration(part * 1.1 * float64(length))
 	signals, code := []string{"TERM"}, 143
 	if c.random.IntN(2) == 0 {
 		signals, code = []string{"INT", "INT"}, 130

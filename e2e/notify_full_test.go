@@ -75,7 +75,7 @@ func TestOutages(t *testing.T) {
 	w.Names(controller, "hangs") // for the name server; the names come now
 	o.names(map[string]string{})
 	write(lab, controller, "/etc/ansible/group_vars/patching_targets.yml", "patching_reboot: always\n")
-	o.rows = []string{"channel  what is wrong        exit  before the reboot  at the end  waited  delivered by      arrived  twice  dropped"}
+	o.rows = []string{"channel  what is wrong        exit  before the reboot  at the end  waited  delivered by        arrived  twice  dropped"}
 
 	t.Run("none", func(t *testing.T) { o.run(t, "", outage{name: "nothing"}) })
 	for _, c := range o.kinds("discord") {
@@ -230,7 +230,7 @@ func (o *outages) run(t *testing.T, channel string, c outage) {
 	by, again := "-", 0
 	if c.end != nil {
 		c.end()
-		by = "`notify flush`"
+		by = "notify flush"
 		args := []string{"notify", "flush"}
 		if c.next {
 			by, args = "the next run", []string{"run", "--limit", controller}
@@ -256,8 +256,8 @@ func (o *outages) run(t *testing.T, channel string, c outage) {
 			t.Errorf("%s: %v wait, %v given up", name, m[pending], m[gone])
 		}
 	}
-	o.rows = append(o.rows, fmt.Sprintf("%-7s  %-20s  %3d  %15.2f s  %8.2f s  %6.0f  %-16s  %7d  %5d  %7.0f",
-		channel, c.name, out.Code, announced[1], delivered[2], waiting, strings.Trim(by, "`"), arrived, again, lost))
+	o.rows = append(o.rows, fmt.Sprintf("%-7s  %-20s  %3d  %15.2f s  %8.2f s  %6.0f  %-18s  %7d  %5d  %7.0f",
+		channel, c.name, out.Code, announced[1], delivered[2], waiting, by, arrived, again, lost))
 	o.ev.Call(fmt.Sprintf("%s: %s", channel, c.name), out.Output, out.Took, strings.Join(warnings(out), "\n")+"\n"+accounts(out))
 }
 

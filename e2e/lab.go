@@ -205,12 +205,32 @@ func (l *Lab) try(ctx context.Context, args ...string) Output {
 	var stdout, stderr bytes.Buffer
 	cmd := l.command(ctx, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		err = waitAwake(cmd)
+	}
 	out := Output{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		out.Code, out.Stderr = 125, fmt.Sprintf("%slab: %v\n", out.Stderr, err)
 	}
 	return out
+}
+
+// waitAwake waits for a command and wakes it each second. A host that shuts down stops all its processes before it ends
+// them; nsenter, which waits for one, stops itself with it, and nobody would ever tell it to go on.
+func waitAwake(cmd *exec.Cmd) error {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-tick.C:
+			cmd.Process.Signal(syscall.SIGCONT) // one that has ended has no use for it
+		}
+	}
 }
 
 func (l *Lab) command(ctx context.Context, args ...string) *exec.Cmd {

@@ -22,7 +22,7 @@ const (
 	discordFields      = 25
 	discordFieldName   = 256
 	discordFieldValue  = 1024
-	discordFooter      = 2048
+	discordFooter      = 100  // of 2048: it is an id
 	discordEmbed       = 6000 // title, description, fields and footer together
 	discordButtons     = 5    // in one row
 	discordLabel       = 80
@@ -74,13 +74,14 @@ func (d *Discord) Notify(ctx context.Context, m Message) error {
 	}
 	// A session an attempt: one that is kept waits for rate limits on its own, deaf to ctx, and this is how nothing is
 	// left of the last attempt. Whether it worked is what the answer says: discordgo's errors hold the token.
-	far := &discordTransport{base: hook.base, next: client().Transport}
+	c := client()
+	far := &discordTransport{base: hook.base, next: c.Transport}
+	c.Transport = far
 	session, err := discordgo.New("")
 	if err != nil {
 		return &Error{Channel: "discord", Fault: Content, Reason: "discordgo does not start"}
 	}
-	session.Client = client()
-	session.Client.Transport = far
+	session.Client = c
 	params, err := discordPayload(m, time.Now())
 	if err != nil {
 		return &Error{Channel: "discord", Fault: Content, Reason: err.Error()}
@@ -156,7 +157,7 @@ func discordPayload(m Message, now time.Time) (*discordgo.WebhookParams, error) 
 		Color:       discordColor(m.Level),
 	}
 	if m.Ref != "" {
-		embed.Footer = &discordgo.MessageEmbedFooter{Text: cut(line(m.Ref), 100, units)}
+		embed.Footer = &discordgo.MessageEmbedFooter{Text: cut(line(m.Ref), discordFooter, units)}
 	}
 	discordFacts(embed, m.Fields)
 	if embed.Title == "" && embed.Description == "" && len(embed.Fields) == 0 {

@@ -224,8 +224,8 @@ func (h *history) judge(report Report, err error) {
 		over = over || n > h.budget
 	}
 	clean := report.State == Passed
-	if clean != (err == nil) || clean && (over || len(h.decided) != report.hosts()) {
-		h.t.Errorf("ended %s with error %v; lost %v, budget %d, %d of %d hosts run", report.State, err, h.lostIn, h.budget, len(h.decided), report.hosts())
+	if clean != (err == nil) || clean && (over || len(h.decided) != report.Total()) {
+		h.t.Errorf("ended %s with error %v; lost %v, budget %d, %d of %d hosts run", report.State, err, h.lostIn, h.budget, len(h.decided), report.Total())
 	}
 	if code := *report.ExitCode; (code == ExitDone) != (clean && lost == 0) || (code == ExitLosses) != (clean && lost > 0) {
 		h.t.Errorf("exit code %d of a run that ended %s and lost %d", code, report.State, lost)

@@ -57,7 +57,7 @@ type Orchestrator struct {
 // journal that could not be written. [ExitCode] knows them all.
 func (o *Orchestrator) Run(ctx context.Context, run *Run, plan *Plan) (Report, error) {
 	s := o.session(run, plan)
-	if s.report.hosts() == 0 {
+	if s.report.Total() == 0 {
 		return s.report, &PlanError{errors.New("the plan has no hosts")}
 	}
 	held, reason, err := o.hold()

@@ -140,10 +140,10 @@ func (r Report) summary() string {
 				}
 			}
 		}
-		return fmt.Sprintf("checked %s, changed nothing; packages that would change: %d on %s", hosts(r.hosts()), packages, hosts(on))
+		return fmt.Sprintf("checked %s, changed nothing; packages that would change: %d on %s", hosts(r.Total()), packages, hosts(on))
 	}
-	if r.Count(Unchanged) == r.hosts() {
-		return fmt.Sprintf("nothing to do on %s", hosts(r.hosts()))
+	if r.Count(Unchanged) == r.Total() {
+		return fmt.Sprintf("nothing to do on %s", hosts(r.Total()))
 	}
 	var parts []string
 	for _, o := range []Outcome{Patched, Unchanged, Held, HostUnreachable} {
@@ -154,7 +154,39 @@ func (r Report) summary() string {
 	return strings.Join(parts, ", ")
 }
 
-func (r Report) hosts() int {
+// PackageChange is one change of a package, and the hosts that have it.
+type PackageChange struct {
+	Package          // Security if it is on one of them
+	Hosts   []string // in the order of the report
+}
+
+// Changes returns each change of a package once, in the order in which hosts first report it.
+func (r Report) Changes() []PackageChange {
+	type change struct{ name, from, to string }
+	index := map[change]int{}
+	var all []PackageChange
+	for _, w := range r.Waves {
+		for _, h := range w.Hosts {
+			if h.Patch == nil {
+				continue
+			}
+			for _, p := range h.Patch.Packages {
+				key := change{p.Name, p.From, p.To}
+				i, known := index[key]
+				if !known {
+					i = len(all)
+					index[key], all = i, append(all, PackageChange{Package: p})
+				}
+				all[i].Hosts = append(all[i].Hosts, h.Name)
+				all[i].Security = all[i].Security || p.Security
+			}
+		}
+	}
+	return all
+}
+
+// Total returns how many hosts the run has.
+func (r Report) Total() int {
 	n := 0
 	for _, w := range r.Waves {
 		n += len(w.Hosts)

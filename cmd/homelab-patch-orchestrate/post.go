@@ -21,11 +21,10 @@ const (
 // post is how the program tells people. Nothing that goes wrong in it is more
 // than a warning.
 type post struct {
-	box       notify.Outbox
-	links     message.Links
-	send      message.Send
-	heartbeat bool
-	out       *printer
+	box   notify.Outbox
+	links message.Links
+	send  message.Send
+	out   *printer
 }
 
 // post reads where messages go.
@@ -41,7 +40,7 @@ func (j *job) post(out *printer) *post {
 	p := &post{
 		box:   notify.Outbox{Dir: filepath.Join(cmp.Or(j.State, d.State), "outbox")},
 		links: message.Links{Grafana: c.Grafana, Runbook: c.Runbook, ARA: c.ARA},
-		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, heartbeat: c.Wanted(message.Heartbeat),
+		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out,
 	}
 	// A channel whose settings cannot be used has messages all the same: they wait. If nothing could be read, nobody
 	// knows which there are.
@@ -76,13 +75,17 @@ func (p *post) tellOf(run string, n message.Notice) {
 	if len(p.box.Channels) == 0 || run == "" {
 		return
 	}
-	err := os.MkdirAll(p.box.Dir, 0o700)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(p.box.Dir, told), []byte(run), 0o600)
-	}
-	if err != nil {
+	if err := p.mark(told, run); err != nil {
 		p.out.warn("messages: %v", err)
 	}
+}
+
+// mark writes a small file beside the messages.
+func (p *post) mark(name, text string) error {
+	if err := os.MkdirAll(p.box.Dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(p.box.Dir, name), []byte(text), 0o600)
 }
 
 // lastTold is the id of that run; empty if it is not known.
@@ -97,13 +100,11 @@ func (p *post) put(n message.Notice) {
 		return
 	}
 	var err error
-	switch file := filepath.Join(p.box.Dir, alarm); n.Kind {
+	switch n.Kind {
 	case message.Failure, message.Interrupted:
-		if err = os.MkdirAll(p.box.Dir, 0o700); err == nil {
-			err = os.WriteFile(file, nil, 0o600)
-		}
+		err = p.mark(alarm, "")
 	case message.Recovered:
-		err = os.Remove(file)
+		err = os.Remove(filepath.Join(p.box.Dir, alarm))
 	}
 	if err != nil {
 		p.out.warn("messages: %v", err)
@@ -117,11 +118,8 @@ func (p *post) put(n message.Notice) {
 }
 
 // beat is the sign of life that a full run gives when it went well. A day
-// later it would say something else.
+// later it would say something else. Without that channel nothing is kept.
 func (p *post) beat(run string) {
-	if !p.heartbeat {
-		return
-	}
 	now := time.Now().UTC()
 	if err := p.box.Put(notify.Message{ID: run + "-beat", Ref: run, Time: now, Expires: now.Add(24 * time.Hour)}, message.Heartbeat); err != nil {
 		p.out.warn("heartbeat: %v", err)

@@ -171,43 +171,25 @@ func (p *printer) summary(r orchestrator.Report, dir string) {
 // packages lists what changed, or would change, once for all hosts with the
 // same change.
 func (p *printer) packages(w io.Writer, r orchestrator.Report) {
-	type change struct{ name, from, to string }
-	hosts := map[change][]string{}
-	var order []change
-	security := map[change]bool{}
-	for _, wave := range r.Waves {
-		for _, h := range wave.Hosts {
-			if h.Patch == nil {
-				continue
-			}
-			for _, k := range h.Patch.Packages {
-				c := change{k.Name, k.From, k.To}
-				if hosts[c] == nil {
-					order = append(order, c)
-				}
-				hosts[c] = append(hosts[c], h.Name)
-				security[c] = security[c] || k.Security
-			}
-		}
-	}
-	if len(order) == 0 {
+	changes := r.Changes()
+	if len(changes) == 0 {
 		return
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "PACKAGE\tFROM\tTO\t\tHOSTS")
-	for _, c := range order {
-		from, to, kind := c.from, c.to, ""
+	for _, c := range changes {
+		from, to, kind := c.From, c.To, ""
 		if from == "" {
 			from = "(new)"
 		}
 		if to == "" {
 			to = "(removed)"
 		}
-		if security[c] {
+		if c.Security {
 			kind = "security"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", clean(c.name), clean(from), clean(to), kind, tui.Line(strings.Join(hosts[c], " "), 60))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", clean(c.Name), clean(from), clean(to), kind, tui.Line(strings.Join(c.Hosts, " "), 60))
 	}
 	t.Flush()
 }

@@ -28,7 +28,7 @@ func Summary(r orchestrator.Report, alarmed bool, l Links) Notice {
 	if r.ExitCode != nil {
 		code = *r.ExitCode
 	}
-	total := total(r)
+	total := r.Total()
 	m := notify.Message{Ref: r.ID, Time: r.Ended, Text: r.Reason, ID: r.ID + "-end"}
 	if m.Time.IsZero() {
 		m.Time = time.Now().UTC()
@@ -109,14 +109,6 @@ func lost(r orchestrator.Report) int {
 				n++
 			}
 		}
-	}
-	return n
-}
-
-func total(r orchestrator.Report) int {
-	n := 0
-	for _, w := range r.Waves {
-		n += len(w.Hosts)
 	}
 	return n
 }
@@ -247,37 +239,24 @@ func wave(w orchestrator.WaveReport) string {
 
 // changes lists each change of a package once, security first, then by how many hosts have it.
 func changes(r orchestrator.Report) []string {
-	type change struct{ name, from, to string }
-	hosts, security := map[change]int{}, map[change]bool{}
-	for _, w := range r.Waves {
-		for _, h := range w.Hosts {
-			if h.Patch == nil {
-				continue
+	all := r.Changes()
+	slices.SortFunc(all, func(a, b orchestrator.PackageChange) int {
+		if a.Security != b.Security {
+			if a.Security {
+				return -1
 			}
-			for _, p := range h.Patch.Packages {
-				c := change{p.Name, p.From, p.To}
-				hosts[c]++
-				security[c] = security[c] || p.Security
-			}
+			return 1
 		}
-	}
-	rank := func(c change) int {
-		if security[c] {
-			return 0
-		}
-		return 1
-	}
-	order := slices.SortedFunc(maps.Keys(hosts), func(a, b change) int {
-		return cmp.Or(rank(a)-rank(b), hosts[b]-hosts[a], cmp.Compare(a.name, b.name), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
+		return cmp.Or(len(b.Hosts)-len(a.Hosts), cmp.Compare(a.Name, b.Name), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
 	var lines []string
-	for _, c := range order {
-		s := fmt.Sprintf("%s %s → %s", c.name, cmp.Or(c.from, "new"), cmp.Or(c.to, "removed"))
-		if security[c] {
+	for _, c := range all {
+		s := fmt.Sprintf("%s %s → %s", c.Name, cmp.Or(c.From, "new"), cmp.Or(c.To, "removed"))
+		if c.Security {
 			s += " (security)"
 		}
-		if hosts[c] > 1 {
-			s += ", " + count(hosts[c], "host")
+		if len(c.Hosts) > 1 {
+			s += ", " + count(len(c.Hosts), "host")
 		}
 		lines = append(lines, s)
 	}

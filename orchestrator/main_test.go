@@ -50,7 +50,8 @@ func TestMain(m *testing.M) {
 func child(t *testing.T, kind, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "ORCHESTRATOR_TEST="+kind, "ORCHESTRATOR_STATE="+dir)
+	// The race detector has every process that ends wait a second for races that are still to come.
+	cmd.Env = append(os.Environ(), "ORCHESTRATOR_TEST="+kind, "ORCHESTRATOR_STATE="+dir, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	return cmd
 }

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,56 +93,5 @@ print('{"changed": false, "nan": NaN, "inf": [-Infinity], "deep": ' + deep + '}'
 		if len(line) > maxHead+MaxData || !json.Valid([]byte(line)) {
 			t.Errorf("a stored line of %d bytes, valid %t", len(line), json.Valid([]byte(line)))
 		}
-	}
-}
-
-// TestPlayShapes are the ways in which a play ends early or takes hosts apart.
-func TestPlayShapes(t *testing.T) {
-	t.Parallel()
-	const (
-		work = "- name: Work\n  ansible.builtin.debug:\n  changed_when: true\n"
-		fail = "- name: Fail\n  ansible.builtin.fail:\n  when: inventory_hostname is match('.*1')\n"
-	)
-	shape := func(keys, tasks string) string {
-		return strings.Replace(playOf(tasks), "  hosts: all\n", "  "+strings.ReplaceAll(keys, "; ", "\n  ")+"\n", 1)
-	}
-	// A play that is broken off ends its playbook: each has a run of its own.
-	for name, c := range map[string]struct{ site, want string }{
-		"each goes on to the next": {shape("hosts: free; strategy: free", fail+work) + shape("hosts: pinned; strategy: host_pinned", fail+work) +
-			shape("hosts: played", work+"- ansible.builtin.meta: end_play\n"+fail) +
-			shape("hosts: ended", work+"- ansible.builtin.meta: end_host\n  when: inventory_hostname == 'ended1'\n"+fail) +
-			shape("hosts: missed1:missed3", work),
-			"free: failed changed changed; pinned: failed changed changed; played: changed changed changed; " +
-				"ended: changed changed changed; missed: changed not-attempted changed"},
-		"serial and failure": {shape("hosts: free; serial: 1", fail+work), "free: failed not-attempted not-attempted"},
-		"max_fail":           {shape("hosts: free; serial: 2; max_fail_percentage: 0", fail+work), "free: failed ok not-attempted"},
-		"any_errors_fatal":   {shape("hosts: free; any_errors_fatal: true", fail+work), "free: failed ok ok"},
-		"an empty group":     {shape("hosts: nobody", fail+work), "free: not-attempted not-attempted not-attempted"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			groups := strings.Split(c.want, "; ")
-			inventory, hosts := "", []string(nil)
-			for _, g := range groups {
-				g, _, _ = strings.Cut(g, ":")
-				inventory += "[" + g + "]\n"
-				for _, n := range []string{"1", "2", "3"} {
-					hosts = append(hosts, g+n)
-					inventory += g + n + "\n"
-				}
-			}
-			_, vars, _ := strings.Cut(localHosts, "[all:vars]")
-			r := localRun(t, c.site, map[string]string{"hosts": inventory + "[all:vars]" + vars})
-			r.Hosts = hosts
-			r.do(t.Context(), t)
-			var got []string
-			for _, g := range groups {
-				g, _, _ = strings.Cut(g, ":")
-				got = append(got, fmt.Sprintf("%s: %s %s %s", g, r.res.Hosts[g+"1"].Outcome, r.res.Hosts[g+"2"].Outcome, r.res.Hosts[g+"3"].Outcome))
-			}
-			if got := strings.Join(got, "; "); got != c.want || r.err != nil {
-				t.Errorf("%s, %v; want %s", got, r.err, c.want)
-			}
-		})
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -57,39 +55,5 @@ func TestInventory(t *testing.T) {
 	}
 	if _, err := Inventory(t.Context(), filepath.Join(dir, "gone")); err == nil || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestMatch(t *testing.T) {
-	t.Parallel()
-	need(t, "ansible")
-	dir := project(t, map[string]string{
-		"a": "[web]\nh1\nh2\n[db]\nh3\n", "some": "h1\n\n h3 \n", "empty": "\n",
-	})
-	for pattern, want := range map[string][]string{
-		"web[0]:db": {"h1", "h3"}, "h?:&db": {"h3"}, "all,!h2": {"h1", "h3"}, "@some": {"h1", "h3"}, "nobody": nil, "web:&db": nil,
-		// Ansible takes a limit without a pattern for no limit at all.
-		",": nil, ":": nil, " ": nil, "": nil,
-		// A port is no second pattern.
-		"all:9": nil,
-	} {
-		t.Run(pattern, func(t *testing.T) {
-			t.Parallel()
-			got, err := Match(t.Context(), dir, pattern, "a")
-			if err != nil || !slices.Equal(got, want) {
-				t.Errorf("%v %v, want %v", got, err, want)
-			}
-		})
-	}
-	for _, limit := range []string{"@empty", ",@empty, ", "@empty,!h1"} {
-		if got, err := Match(t.Context(), dir, limit, "a"); err == nil {
-			t.Errorf("limit %q names %v", limit, got)
-		}
-	}
-	if got, err := Match(t.Context(), dir, "@gone", "a"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a missing limit file: %v %v", got, err)
-	}
-	if got, err := Match(t.Context(), dir, "web", "gone"); err == nil {
-		t.Errorf("a missing inventory has %v", got)
 	}
 }

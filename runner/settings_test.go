@@ -2,7 +2,6 @@ package runner
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,72 +146,5 @@ func TestSettings(t *testing.T) {
 	}
 	if refused != 3 {
 		t.Errorf("Ansible refuses %d of the files, not 3", refused)
-	}
-}
-
-// recorder is an operator's own callback.
-const recorder = `
-import os
-from ansible.plugins.callback import CallbackBase
-DOCUMENTATION = 'name: recorder\ntype: notification\nshort_description: x\ndescription: x\n'
-class CallbackModule(CallbackBase):
-    CALLBACK_VERSION = 2.0
-    CALLBACK_TYPE = 'notification'
-    CALLBACK_NAME = 'recorder'
-    CALLBACK_NEEDS_ENABLED = NEEDS
-    def v2_runner_on_ok(self, result):
-        open(os.environ['RECORD'], 'a').write('seen ')
-`
-
-// TestOperatorCallback: wherever an operator keeps a callback, it goes on to
-// run beside ours.
-func TestOperatorCallback(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		at  []string // folders; a callback in one named enabled has to be
-		cfg string
-		env string
-	}{
-		"named in ansible.cfg": {at: []string{"mine", "mine/enabled", "callback_plugins"},
-			cfg: "[defaults]\ncallback_plugins = ./mine:mine/enabled\ncallbacks_enabled = enabled\nstdout_callback = minimal\n"},
-		"in the environment": {at: []string{"env"}, env: "ANSIBLE_CALLBACK_PLUGINS=env"},
-		"at home":            {at: []string{".ansible/plugins/callback"}, env: "HOME=."},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			files, want := map[string]string{"hosts": oneHost}, ""
-			for _, dir := range c.at {
-				needs, as := "False", fmt.Sprintf("recorder%d", len(files))
-				if filepath.Base(dir) == "enabled" {
-					needs, as = "True", "enabled"
-				}
-				files[dir+"/"+as+".py"] = strings.NewReplacer("NEEDS", needs, "recorder", as).Replace(recorder)
-				want += "seen "
-			}
-			if c.cfg != "" {
-				files["ansible.cfg"] = c.cfg
-			}
-			r := localRun(t, playOf("- name: Speak\n  ansible.builtin.debug: {msg: hello}"), files)
-			record := filepath.Join(r.Dir, "record")
-			r.Hosts = r.Hosts[:1]
-			r.Env = append(r.Env, "RECORD="+record)
-			switch c.env {
-			case "":
-			case "HOME=.":
-				r.Env = append(r.Env, "HOME="+r.Dir)
-			default:
-				r.Env = append(r.Env, c.env)
-			}
-			r.do(t.Context(), t)
-			if seen, _ := os.ReadFile(record); string(seen) != want {
-				t.Errorf("their callbacks recorded %q", seen)
-			}
-			if _, ok := r.find(KindResult, "h1", "Speak"); !ok || r.err != nil {
-				t.Errorf("ours saw nothing: %v", r.err)
-			}
-			if strings.Contains(c.cfg, "stdout_callback") && strings.Contains(r.log.String(), "PLAY RECAP") {
-				t.Error("their stdout callback was not used")
-			}
-		})
 	}
 }

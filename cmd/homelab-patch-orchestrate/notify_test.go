@@ -83,6 +83,13 @@ func newWorld(t *testing.T, b *bench, more string) *world {
 	return w
 }
 
+// setHang lets ntfy answer only when c is closed, or at once if it is nil.
+func (w *world) setHang(c chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hang = c
+}
+
 func (w *world) settings(b *bench, more string) {
 	b.write("settings.yaml", "notify_env: notify.env\n"+more)
 	b.write("notify.env", "DISCORD_WEBHOOK_URL=http://"+w.front.Address+"/api/webhooks/4711/"+plantedHook+"\nNTFY_URL="+w.ntfy.URL+
@@ -106,47 +113,94 @@ func (w *world) heard() (discord, ntfy string) {
 	return strings.Join(d, "; "), strings.Join(n, "; ")
 }
 
-// TestMessages is a month: it fails, a narrowed run does not end that, it works
-// again, and then it is a success like any other.
+// TestMessages is a month: it fails while nobody can be told, a narrowed run
+// does not end that, it works again while the channels may not be used, and then
+// it is a success like any other. Nothing outside decides a run, and whatever
+// could not be delivered is, when the channels are back.
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	w := newWorld(t, b, "")
-	step := func(code int, wantDiscord, wantNtfy string, beats int, args ...string) result {
+	heard := func(wantDiscord, wantNtfy string, beats int) {
 		t.Helper()
-		r := b.run(code, args...)
 		d, n := w.heard()
 		if !strings.HasPrefix(d, wantDiscord) || (wantDiscord == "") != (d == "") || !strings.HasPrefix(n, wantNtfy) || (wantNtfy == "") != (n == "") {
-			t.Errorf("%v: Discord heard %q, ntfy %q", args, d, n)
+			t.Errorf("Discord heard %q, ntfy %q", d, n)
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.beats != beats {
-			t.Errorf("%v: %d signs of life, want %d", args, w.beats, beats)
+			t.Errorf("%d signs of life, want %d", w.beats, beats)
+		}
+	}
+	waits := func(code, discord, ntfy int) {
+		t.Helper()
+		if m := b.metrics(); m.ExitCode != code || m.Pending["discord"] != discord || m.Pending["ntfy"] != ntfy {
+			t.Errorf("exit code %d, waiting: %v", m.ExitCode, m.Pending)
+		}
+	}
+	flush := func() result {
+		t.Helper()
+		r := b.do(b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state")))
+		if r.code != 0 {
+			t.Errorf("flush: %d %s", r.code, r.stderr)
 		}
 		return r
 	}
+
 	b.write("break-ctl", "")
-	r := step(3, "Patching was halted by ctl", "Patching was halted by ctl", 0)
-	wants(t, "stderr", r.stderr, "messages: delivered 2, waiting 0, in 0.")
-	step(3, "", "", 0, "--check")
+	w.front.Set(discord.Fault{Kind: "refuse"})
+	hang := make(chan struct{})
+	w.setHang(hang)
+	r := b.run(3)
+	wants(t, "stderr", r.stderr, "discord: ", "connection refused", "ntfy: no answer in time", "messages: delivered 0, waiting 2, in ")
+	waits(3, 1, 1)
+	heard("", "", 0)
+	w.settings(b, "textfile: run.prom\n")
+	w.front.Set(discord.Fault{})
+	w.setHang(nil)
+	close(hang)
+	flush()
+	heard("Patching was halted by ctl", "Patching was halted by ctl", 0)
+	waits(3, 0, 0)
+	if r := flush(); r.stdout+r.stderr != "" {
+		t.Errorf("an empty outbox is not silent: %q", r.stdout+r.stderr)
+	}
+
+	before, _ := os.ReadFile(b.path("run.prom"))
+	b.run(3, "--check")
+	if after, _ := os.ReadFile(b.path("run.prom")); !bytes.Equal(before, after) {
+		t.Error("a dry run wrote metrics")
+	}
+	heard("", "", 0)
 	os.Remove(b.path("break-ctl"))
-	step(0, "Patched 1 of 1 host", "", 0, "--limit", "ctl")
-	step(0, "Patching works again: 1 host well", "Patching works again", 1)
+	b.run(0, "--limit", "ctl")
+	heard("Patched 1 of 1 host", "", 0)
+
+	// An env file that others can read is not used, and affects no run.
+	os.Chmod(b.path("notify.env"), 0o644)
+	r = b.run(0)
+	wants(t, "stderr", r.stderr, "refused: others can read", "chmod 0600", "the run is not affected", "discord: its settings cannot be used")
+	heard("", "", 0)
+	waits(0, 1, 1)
+	os.Chmod(b.path("notify.env"), 0o600)
+	flush()
+	heard("Patching works again: 1 host well", "Patching works again", 0)
+
 	// As if that one had been killed after its journal and before its message.
 	if err := os.WriteFile(b.path("state/outbox/.told"), []byte("20261122T040000Z-000000"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.run(0)
+	r = b.run(0)
+	wants(t, "stderr", r.stderr, "messages: delivered 3, waiting 0, in 0.")
 	if d, n := w.heard(); strings.Count(d, "Patched 1 of 1 host in") != 2 || n != "" {
 		t.Errorf("Discord heard %q, ntfy %q; want the run before as well", d, n)
 	}
-	if m := b.metrics(); m.Pending["discord"] != 0 || m.Pending["ntfy"] != 0 || len(m.Pending) != 3 {
-		t.Errorf("%+v", m.Pending)
-	}
+	waits(0, 0, 0)
 	b.write("held", "moving\n")
 	w.settings(b, "hold: held\n")
-	step(6, "Not patched: held", "", 2)
+	b.run(6)
+	heard("Not patched: held", "", 1)
 	w.settings(b, "inventory: missing.yml\n")
 	r = b.do(b.bare("run", "--state", b.path("state"), "--textfile", b.path("run.prom"), "--config", b.path("settings.yaml"), "--project", b.path("project")))
 	if d, n := w.heard(); r.code != 2 || d != "Patching did not begin" || n != d {
@@ -156,9 +210,7 @@ func TestMessages(t *testing.T) {
 	if r := b.do(b.command()); r.code != 2 {
 		t.Errorf("exit %d: %s", r.code, r.stderr)
 	}
-	if d, n := w.heard(); d != "" || n != "" { // a settings file that was named on the command line is somebody's slip
-		t.Errorf("Discord heard %q, ntfy %q", d, n)
-	}
+	heard("", "", 1) // a settings file that was named on the command line is somebody's slip
 	b.noSecrets()
 }
 
@@ -179,73 +231,6 @@ func (b *bench) noSecrets() {
 	})
 	if err != nil {
 		b.t.Error(err)
-	}
-}
-
-// Nothing outside decides the run: with both channels down it ends as it would,
-// and what it had to say is delivered when they are back.
-func TestOutage(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	w := newWorld(t, b, "")
-	w.front.Set(discord.Fault{Kind: "refuse"})
-	w.mu.Lock()
-	hang := make(chan struct{})
-	w.hang = hang
-	w.mu.Unlock()
-	b.write("break-ctl", "")
-	r := b.run(3)
-	wants(t, "stderr", r.stderr, "discord: ", "connection refused", "ntfy: no answer in time", "messages: delivered 0, waiting 2, in ")
-	if m := b.metrics(); m.ExitCode != 3 || m.Pending["discord"] != 1 || m.Pending["ntfy"] != 1 {
-		t.Errorf("%+v", m)
-	}
-	if strings.Contains(r.stderr, "planted") {
-		t.Errorf("it tells: %s", r.stderr)
-	}
-	flush := b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state"))
-	w.settings(b, "textfile: run.prom\n")
-	w.mu.Lock()
-	w.hang = nil
-	w.mu.Unlock()
-	close(hang)
-	w.front.Set(discord.Fault{})
-	if r := b.do(flush); r.code != 0 {
-		t.Errorf("flush: %d %s", r.code, r.stderr)
-	}
-	d, n := w.heard()
-	if d != "Patching was halted by ctl" || n != d {
-		t.Errorf("Discord heard %q, ntfy %q", d, n)
-	}
-	if m := b.metrics(); m.ExitCode != 3 || m.Pending["discord"] != 0 || m.Pending["ntfy"] != 0 {
-		t.Errorf("%+v", m)
-	}
-	if r := b.do(b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state"))); r.code != 0 || r.stdout+r.stderr != "" {
-		t.Errorf("an empty outbox is not silent: %d %q", r.code, r.stdout+r.stderr)
-	}
-	b.noSecrets()
-}
-
-// An env file that others can read is not used; the run goes on, and its
-// messages wait until somebody has mended it.
-func TestChannelsRefused(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	w := newWorld(t, b, "textfile: run.prom\n")
-	os.Chmod(b.path("notify.env"), 0o644)
-	r := b.run(0)
-	wants(t, "stderr", r.stderr, "refused: others can read", "chmod 0600", "the run is not affected", "discord: its settings cannot be used")
-	if d, n := w.heard(); d+n != "" {
-		t.Errorf("heard %q %q", d, n)
-	}
-	if m := b.metrics(); m.ExitCode != 0 || m.Pending["discord"] != 1 {
-		t.Errorf("%+v", m)
-	}
-	os.Chmod(b.path("notify.env"), 0o600)
-	if r := b.do(b.bare("notify", "flush", "--config", b.path("settings.yaml"), "--state", b.path("state"))); r.code != 0 {
-		t.Errorf("%d %s", r.code, r.stderr)
-	}
-	if d, _ := w.heard(); !strings.HasPrefix(d, "Patched 1 of 1 host in ") {
-		t.Errorf("heard %q", d)
 	}
 }
 
@@ -390,13 +375,15 @@ func TestKilledIsTold(t *testing.T) {
 	}
 	after := func(args ...string) {
 		t.Helper()
-		b.eventually("the lock is free", func() bool { // the orphan ends by itself
-			r := b.do(b.command(args...))
-			if r.code != 0 && r.code != 5 {
-				t.Fatalf("exit %d\n%s", r.code, r.stderr)
+		b.eventually("the orphan has ended", func() bool {
+			f, err := os.Open(b.path("state/lock"))
+			if err != nil {
+				t.Fatal(err)
 			}
-			return r.code == 0
+			defer f.Close()
+			return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 		})
+		b.run(0, args...)
 	}
 	kill("--check")
 	after("--check")

@@ -97,7 +97,7 @@ func (b *bench) hushed(c *exec.Cmd, loud string) result {
 	ended, engines := make(chan struct{}), make(chan int)
 	go func() { // ends with the run
 		seen := 0
-		tick := time.NewTicker(20 * time.Millisecond) // no process of Ansible's is that short
+		tick := time.NewTicker(50 * time.Millisecond) // no process of Ansible's is that short
 		defer tick.Stop()
 		for {
 			for _, d := range processes() {

@@ -79,6 +79,9 @@ func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (notes []s
 	for i := range w.Hosts {
 		h := &w.Hosts[i]
 		members[h.Name] = true
+		if h.Outcome != Undecided {
+			continue
+		}
 		res, seen := result.Hosts[h.Name]
 		if !seen {
 			res = runner.HostResult{Outcome: runner.NotAttempted}

@@ -17,7 +17,7 @@ const published = `{"version":1,"run":"20261122T040000Z-1a2b3c","check":false,"h
 	"kept_back":[{"name":"mesa","from":"1","to":"2","reason":"needs a removal"}],
 	"excluded":[{"name":"pve-qemu-kvm","from":"8","to":"9"}],
 	"conffiles":["/etc/ssh/sshd_config"],"lists_age_seconds":42,"warnings":["example.org does not answer"],
-	"reboot_required":true,"reboot_reasons":["a newer kernel"],"reboot_futile":true,"reboot_forecast":"yes","rebooted":true,
+	"reboot_required":true,"reboot_reasons":["a newer kernel"],"reboot_futile":true,"reboot_due":true,"reboot_forecast":"yes","rebooted":true,
 	"kernel":{"running":"6.1.0-40","installed":"6.1.0-41","state":"newer"},"services_restarted":["ssh.service"],
 	"failed_units":{"before":["a.service"],"after":["a.service","b.service"]},"dpkg_audit":"half","reattached":true,
 	"failure":{"phase":"upgrade","reason":"dpkg gave up on openssl","detail":"exit status 1"}}`

@@ -23,10 +23,14 @@ func (e *InterruptError) Unwrap() error { return e.Err }
 // code returns the exit code that a shell expects of a process ended by the signal.
 func (e *InterruptError) code() int {
 	var s *SignalError
-	if errors.As(e.Err, &s) {
+	var down *ShutdownError
+	switch {
+	case errors.As(e.Err, &s):
 		if number, ok := s.Signal.(syscall.Signal); ok {
 			return 128 + int(number)
 		}
+	case errors.As(e.Err, &down):
+		return 128 + int(syscall.SIGTERM)
 	}
 	return ExitInterrupted
 }
@@ -52,3 +56,13 @@ func (e *SignalError) Error() string {
 
 // Is makes errors.Is(err, context.Canceled) true.
 func (e *SignalError) Is(target error) bool { return target == context.Canceled }
+
+// ShutdownError is the shutdown of this machine as the cause of a context's end. A run that it ends is left to
+// [Orchestrator.Resume] after the next boot. errors.Is takes it for a [context.Canceled].
+type ShutdownError struct{}
+
+// Error says what happens.
+func (e *ShutdownError) Error() string { return "this machine is being shut down" }
+
+// Is makes errors.Is(err, context.Canceled) true.
+func (e *ShutdownError) Is(target error) bool { return target == context.Canceled }

@@ -45,7 +45,7 @@ func (e *JournalError) Unwrap() error { return e.Err }
 // save puts the report on disk such that after a power cut there is the old one or the new one, whole.
 func (r *Run) save(report Report) error {
 	if _, err := os.Stat(r.Dir); err != nil {
-		if err := makeDurably(r.Dir, 0o700); err != nil {
+		if err := r.store.disk.mkdir(r.Dir, 0o700); err != nil {
 			return fmt.Errorf("write the journal: %w", err)
 		}
 	}
@@ -53,23 +53,38 @@ func (r *Run) save(report Report) error {
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	if err := writeDurably(filepath.Join(r.Dir, journalFile), append(data, '\n')); err != nil {
+	if err := r.store.disk.write(filepath.Join(r.Dir, journalFile), append(data, '\n')); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	return nil
 }
 
-// writeDurably replaces a file: write beside it, fsync, rename, fsync of the folder. Until the last, a power cut may
-// bring the old file back; without the first fsync it may leave an empty one.
-func writeDurably(path string, data []byte) error {
+// disk is how the store writes. after, if not nil, is called when each step is done: a test dies there, or forgets what
+// was not flushed.
+type disk struct {
+	after func(step, path string)
+}
+
+func (d disk) done(step, path string) {
+	failpoint(step)
+	if d.after != nil {
+		d.after(step, path)
+	}
+}
+
+// write replaces a file: write beside it, fsync, rename, fsync of the folder. Until the last, a power cut may bring the
+// old file back; without the first fsync it may leave an empty one.
+func (d disk) write(path string, data []byte) error {
 	temp := path + ".tmp"
 	file, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(data)
+	d.done("written", temp)
 	if err == nil {
 		err = file.Sync()
+		d.done("flushed", temp)
 	}
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
@@ -77,15 +92,16 @@ func writeDurably(path string, data []byte) error {
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	d.done("renamed", path)
+	return d.sync(filepath.Dir(path))
 }
 
-// makeDurably makes a folder, and those above it, unless it is there.
-func makeDurably(dir string, mode os.FileMode) error {
+// mkdir makes a folder, and those above it, unless it is there.
+func (d disk) mkdir(dir string, mode os.FileMode) error {
 	parent := filepath.Dir(dir)
 	err := os.Mkdir(dir, mode)
 	if errors.Is(err, os.ErrNotExist) && parent != dir {
-		if err := makeDurably(parent, 0o755); err != nil {
+		if err := d.mkdir(parent, 0o755); err != nil {
 			return err
 		}
 		err = os.Mkdir(dir, mode)
@@ -96,15 +112,19 @@ func makeDurably(dir string, mode os.FileMode) error {
 	case err != nil:
 		return err
 	}
-	return syncDir(parent)
+	d.done("made", dir)
+	return d.sync(parent)
 }
 
-func syncDir(path string) error {
+// sync makes durable what a folder lists.
+func (d disk) sync(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	err = errors.Join(dir.Sync(), dir.Close())
+	d.done("synced", path)
+	return err
 }
 
 // readJournal reads the journal of a run's folder and believes it only if it is whole.

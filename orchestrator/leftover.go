@@ -28,11 +28,7 @@ func (s *session) closeLeftover(ctx context.Context) error {
 	}
 	was := old.State
 	reason := fmt.Sprintf("the process that ran it ended while the run was %s; closed by run %s", was, s.run.ID)
-	dead := &session{Orchestrator: s.Orchestrator, run: &Run{ID: old.ID, Dir: store.runDir(old.ID), store: store}, report: old}
-	if err := dead.abandon(reason); err != nil {
-		return fmt.Errorf("close run %s: %w", old.ID, err)
-	}
-	if err := dead.commit(ctx); err != nil {
+	if _, err := s.Close(ctx, &Run{ID: old.ID, Dir: store.runDir(old.ID), store: store}, reason); err != nil {
 		return fmt.Errorf("close run %s: %w", old.ID, err)
 	}
 	s.report.Notes = append(s.report.Notes, fmt.Sprintf("run %s had died while it was %s; it is now closed as interrupted", old.ID, was))

@@ -39,6 +39,16 @@ type Orchestrator struct {
 	Hold func() (held bool, reason string, err error)
 	// Fingerprint says what the project is; nil compares nothing. A run whose project changes under it is halted.
 	Fingerprint func() (Project, error)
+	// Boot tells this boot of the machine from all others, as the kernel's boot_id does; empty if that is not known.
+	Boot string
+	// Reboot tells this machine, which is the controller, to reboot, and does not wait for it. It is called when all
+	// else of the run is durable, and once a run at most. Nil leaves a reboot that is due to somebody else.
+	Reboot func(context.Context, Report) error
+	// Returned judges the controller after that reboot, as Engine does a wave that has the controller alone.
+	Returned Engine
+	// Preflight is asked about the controller before its wave begins, where that wave changes anything; nil is not. Its
+	// error halts the run.
+	Preflight func(ctx context.Context, w Wave) (notes []string, err error)
 	// Stop, once closed, lets the wave under way finish and begins no other; nil never does.
 	Stop <-chan struct{}
 	// Progress is called with each event of the engine; nil is not. While it runs, the engine waits.
@@ -55,6 +65,9 @@ type Orchestrator struct {
 // The error is nil if the run came to its end, also if hosts were lost within the budget. Otherwise it is a
 // [*HaltError], an [*InterruptError], or what kept the run from being carried out, such as a [*runner.EngineError] or a
 // journal that could not be written. [ExitCode] knows them all.
+//
+// Two ends leave the report unfinished, for [Orchestrator.Resume] in a later process: a run in state [AwaitingReboot],
+// whose error is nil, and one whose context ended with a [*ShutdownError].
 func (o *Orchestrator) Run(ctx context.Context, run *Run, plan *Plan) (Report, error) {
 	s := o.session(run, plan)
 	if s.report.Total() == 0 {
@@ -70,8 +83,35 @@ func (o *Orchestrator) Run(ctx context.Context, run *Run, plan *Plan) (Report, e
 	if err == nil {
 		err = s.begin(ctx)
 	}
-	for i := 0; i < len(plan.Waves) && err == nil; i++ {
-		err = s.wave(ctx, i)
+	if err == nil {
+		err = s.waves(ctx, 0)
+	}
+	return s.conclude(ctx, err)
+}
+
+// waves carries out the waves from the i-th on.
+func (s *session) waves(ctx context.Context, i int) error {
+	for ; i < len(s.report.Waves); i++ {
+		if err := s.wave(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// conclude ends the run, unless a later process will.
+func (s *session) conclude(ctx context.Context, err error) (Report, error) {
+	if errors.Is(err, errAwaiting) {
+		failpoint("reboot-before")
+		err = s.Reboot(context.WithoutCancel(ctx), s.report)
+		failpoint("reboot-after")
+		if err == nil {
+			return s.report, nil
+		}
+		err = &RebootError{Reason: fmt.Sprintf("%s could not be told to reboot: %v", s.report.Controller, err), Err: err}
+	}
+	if down := (*ShutdownError)(nil); errors.As(err, &down) && !errors.Is(err, errJournal) {
+		return s.report, err
 	}
 	return s.end(ctx, err)
 }
@@ -100,11 +140,12 @@ type session struct {
 	plan    *Plan
 	report  Report
 	changes []Change
+	unsure  map[int]bool // waves that an earlier process was in the middle of
 }
 
 func (o *Orchestrator) session(run *Run, plan *Plan) *session {
 	s := &session{Orchestrator: o, run: run, plan: plan, report: Report{
-		Version: Version, ID: run.ID, State: Pending, Kind: o.Policy.Kind(), Started: time.Now().UTC(),
+		Version: Version, ID: run.ID, State: Pending, Kind: o.Policy.Kind(), Of: o.Policy.Of, Boot: o.Boot, Started: time.Now().UTC(),
 		Controller: plan.Controller, Budget: o.Policy.Budget, Notes: plan.Notes, Waves: []WaveReport{},
 	}}
 	for _, w := range plan.Waves {
@@ -148,7 +189,12 @@ func (s *session) end(ctx context.Context, err error) (Report, error) {
 	for i := range r.Waves {
 		w := &r.Waves[i]
 		for j := range w.Hosts {
-			if h := &w.Hosts[j]; h.Outcome == Undecided {
+			h := &w.Hosts[j]
+			switch {
+			case h.Outcome != Undecided:
+			case s.unsure[i]:
+				h.Outcome = HostInterrupted
+			default:
 				h.Outcome = HostNotAttempted
 			}
 		}
@@ -201,7 +247,9 @@ func (s *session) commit(ctx context.Context) error {
 	if err := s.run.save(s.report); err != nil {
 		return fmt.Errorf("%w (%w)", err, errJournal)
 	}
+	failpoint("told-before")
 	s.tell(ctx, s.changes...)
+	failpoint("told-after")
 	s.changes = nil
 	return nil
 }

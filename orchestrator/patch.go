@@ -20,6 +20,7 @@ type Patch struct {
 	RebootReasons     []string      `json:"reboot_reasons"`
 	RebootFutile      bool          `json:"reboot_futile"`   // in this boot, a restart of ours helped against none of them
 	RebootForecast    string        `json:"reboot_forecast"` // check mode: whether it would reboot
+	RebootDue         bool          `json:"reboot_due"`      // policy wants one, and the role may not restart this host: the controller
 	Rebooted          bool          `json:"rebooted"`
 	Kernel            Kernel        `json:"kernel"`
 	ServicesRestarted []string      `json:"services_restarted"`

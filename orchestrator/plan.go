@@ -25,6 +25,8 @@ type Policy struct {
 	Wave *int
 	// MaxWave is the highest number that the playbook has a play for; 0 is any.
 	MaxWave int
+	// Of is the id of an earlier run, if the plan is what [Unfinished] or [Lost] left of one of its own.
+	Of string
 	// Check changes nothing on any host.
 	Check bool
 }
@@ -34,6 +36,8 @@ func (p Policy) Kind() Kind {
 	switch {
 	case p.Check:
 		return Check
+	case p.Of != "":
+		return Retry
 	case p.Limit != nil || p.Wave != nil:
 		return Narrowed
 	}

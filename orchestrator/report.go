@@ -16,6 +16,7 @@ type Kind string
 const (
 	Full     Kind = "full"     // every host of every wave
 	Narrowed Kind = "narrowed" // a limit or one wave was asked for
+	Retry    Kind = "retry"    // hosts that an earlier run did not bring through
 	Check    Kind = "check"    // nothing is changed anywhere
 )
 
@@ -43,16 +44,26 @@ type Report struct {
 	ID         string       `json:"id"`
 	State      State        `json:"state"`
 	Kind       Kind         `json:"kind"`
+	Of         string       `json:"of,omitempty"`   // of a retry: id of the run whose hosts it has
+	Boot       string       `json:"boot,omitempty"` // boot of the controller in which the run was last at work
 	Started    time.Time    `json:"started"`
 	Ended      time.Time    `json:"ended,omitzero"`
-	ExitCode   *int         `json:"exit_code"`       // nil until State is final
-	Reason     string       `json:"reason"`          // how it ended and why, in words
-	Controller string       `json:"controller"`      // name of the host that ran it
-	Project    *Project     `json:"project"`         // nil if there is none to compare
-	Engine     string       `json:"engine"`          // version of ansible-core; empty if it never came up
-	Budget     int          `json:"budget"`          // hosts a wave may lose
-	Waves      []WaveReport `json:"waves"`           // every wave of the plan
-	Notes      []string     `json:"notes,omitempty"` // what a person should know besides
+	ExitCode   *int         `json:"exit_code"`         // nil until State is final
+	Reason     string       `json:"reason"`            // how it ended and why, in words
+	Controller string       `json:"controller"`        // name of the host that ran it
+	Project    *Project     `json:"project"`           // nil if there is none to compare
+	Engine     string       `json:"engine"`            // version of ansible-core; empty if it never came up
+	Budget     int          `json:"budget"`            // hosts a wave may lose
+	Waves      []WaveReport `json:"waves"`             // every wave of the plan
+	Reboot     *Reboot      `json:"reboot,omitempty"`  // of the controller; nil if none was asked for
+	Resumed    []time.Time  `json:"resumed,omitempty"` // when later processes went on with the run
+	Notes      []string     `json:"notes,omitempty"`   // what a person should know besides
+}
+
+// Reboot is a request that the controller reboot itself. A run makes one at most.
+type Reboot struct {
+	Asked time.Time `json:"asked"`
+	Boot  string    `json:"boot"` // the boot that was to end
 }
 
 // WaveReport is what happened to one wave.
@@ -95,6 +106,16 @@ func (w WaveReport) Count(o Outcome) int {
 		}
 	}
 	return n
+}
+
+// host returns what the wave says of a host; the zero value of one that is not in it.
+func (w WaveReport) host(name string) HostReport {
+	for _, h := range w.Hosts {
+		if h.Name == name {
+			return h
+		}
+	}
+	return HostReport{}
 }
 
 // lost returns the hosts that count against the budget, with their outcome.
@@ -217,6 +238,9 @@ const (
 func ExitCode(report Report, err error) int {
 	if report.ExitCode != nil {
 		return *report.ExitCode
+	}
+	if err == nil && report.State == AwaitingReboot {
+		return ExitDone // a later process ends it
 	}
 	if err == nil {
 		return ExitFailed // a run without an end cannot be a success

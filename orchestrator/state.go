@@ -5,7 +5,7 @@ import "fmt"
 // State is where a run or a wave is. docs/states.md says what each means for the people who read it.
 type State string
 
-// The states of a run and of a wave. No run enters AwaitingReboot yet; a journal in that state is understood.
+// The states of a run and of a wave.
 const (
 	Pending        State = "pending"         // not begun
 	Running        State = "running"         // hosts are being patched
@@ -56,6 +56,7 @@ func moves() []move {
 		{Soaking, Interrupted, true, true, "cancelled, or the process died; for a run also: stopped after a wave"},
 		{AwaitingReboot, Passed, true, true, "the controller came back well"},
 		{AwaitingReboot, Failed, true, true, "the controller did not reboot, or came back degraded"},
+		{AwaitingReboot, Halted, true, true, "the controller came back well, and a gate said stop"},
 		{AwaitingReboot, Interrupted, true, true, "nobody resumed the run before the next one began"},
 	}
 }

@@ -20,7 +20,7 @@ func TestTransitions(t *testing.T) {
 		Failed:         "- - - - - - - -",
 		Halted:         "- - - - - - - -",
 		Interrupted:    "- - - - - - - -",
-		AwaitingReboot: "- - - A A - A -",
+		AwaitingReboot: "- - - A A A A -",
 	}
 	for from, row := range want {
 		for i, letter := range strings.Fields(row) {

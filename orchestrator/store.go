@@ -15,7 +15,8 @@ const idTime = "20060102T150405Z"
 
 // Store is the state directory: the lock, and a folder a run with its journal. Only its owner may read it.
 type Store struct {
-	dir string
+	dir  string
+	disk disk
 }
 
 // Open returns the store in a directory, which is created if it is missing. A directory that others may write is
@@ -35,7 +36,7 @@ func Open(dir string) (*Store, error) {
 
 // own makes sure of a folder that only this user may enter.
 func own(dir string) error {
-	if err := makeDurably(dir, 0o700); err != nil {
+	if err := (disk{}).mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	info, err := os.Stat(dir)

@@ -4,41 +4,67 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"homelab-patch-orchestrate/runner"
 )
 
-// wave runs one wave of the plan and returns why no other may follow.
+// wave runs one wave of the plan, or what an earlier process left of it, and returns why no other may follow.
 func (s *session) wave(ctx context.Context, i int) error {
-	if i > 0 {
+	w := &s.report.Waves[i]
+	if i > 0 || w.State != Pending {
 		if err := s.mayGoOn(ctx, i); err != nil {
 			return err
 		}
 	}
+	if w.State != Soaking {
+		if err := s.attempt(ctx, i); err != nil {
+			return err
+		}
+	}
+	err := checkBudget(*w, s.Policy.Budget)
+	if err == nil && s.mustReboot(ctx, i) {
+		return s.awaitReboot(ctx, i)
+	}
+	if err == nil {
+		err = s.settle(ctx, i)
+	}
+	return s.closeWave(ctx, i, err)
+}
+
+// attempt has the engine patch the hosts of a wave. An error ends the wave.
+func (s *session) attempt(ctx context.Context, i int) error {
 	if s.report.State == Soaking {
 		if err := s.moveRun(Running, ""); err != nil {
 			return err
 		}
 	}
 	w := &s.report.Waves[i]
-	w.Started = time.Now().UTC()
-	if err := s.moveWave(i, Running, ""); err != nil {
-		return err
+	if w.State == Pending {
+		w.Started = time.Now().UTC()
+		if err := s.moveWave(i, Running, ""); err != nil {
+			return err
+		}
 	}
 	if err := s.commit(ctx); err != nil {
 		return err
 	}
+	failpoint("engine-before")
 	err := s.patch(ctx, i)
-	if err == nil {
-		err = checkBudget(*w, s.Policy.Budget)
+	failpoint("engine-after")
+	if err != nil {
+		return s.closeWave(ctx, i, err)
 	}
-	if err == nil {
-		err = s.settle(ctx, i)
-	}
-	if errors.Is(err, errJournal) {
+	return nil
+}
+
+// closeWave makes a wave final: passed, or what err says, which it returns.
+func (s *session) closeWave(ctx context.Context, i int, err error) error {
+	if down := (*ShutdownError)(nil); errors.Is(err, errJournal) || errors.As(err, &down) {
 		return err
 	}
+	w := &s.report.Waves[i]
 	state, reason := Passed, ""
 	if lost := w.lost(); len(lost) > 0 {
 		reason = fmt.Sprintf("within the budget of %d: %s did not come through", s.Policy.Budget, list(lost))
@@ -56,10 +82,14 @@ func (s *session) wave(ctx context.Context, i int) error {
 	return s.commit(ctx)
 }
 
-// mayGoOn asks everything that is asked before each wave but the first.
+// mayGoOn asks everything that is asked before each wave but the first, and before a run is gone on with.
 func (s *session) mayGoOn(ctx context.Context, i int) error {
-	last, next := s.report.Waves[i-1].Number, s.report.Waves[i].Number
-	if err := s.interrupted(ctx, fmt.Sprintf("after wave %d", last)); err != nil {
+	next := s.report.Waves[i].Number
+	where := fmt.Sprintf("before wave %d", next)
+	if i > 0 {
+		where = fmt.Sprintf("after wave %d", s.report.Waves[i-1].Number)
+	}
+	if err := s.interrupted(ctx, where); err != nil {
 		return err
 	}
 	halt := func(reason string, err error) error {
@@ -72,7 +102,15 @@ func (s *session) mayGoOn(ctx context.Context, i int) error {
 	case err != nil:
 		return halt(err.Error(), err)
 	}
-	if s.Fingerprint == nil {
+	if err := s.sameProject(halt); err != nil {
+		return err
+	}
+	return s.preflight(ctx, i, halt)
+}
+
+// sameProject asks whether the project is still what it was when the run began.
+func (s *session) sameProject(halt func(string, error) error) error {
+	if s.Fingerprint == nil || s.report.Project == nil {
 		return nil
 	}
 	now, err := s.Fingerprint()
@@ -89,15 +127,44 @@ func (s *session) mayGoOn(ctx context.Context, i int) error {
 	return nil
 }
 
-// patch runs the engine over the wave and fills in how its hosts came out.
+// preflight asks about the controller before its wave begins.
+func (s *session) preflight(ctx context.Context, i int, halt func(string, error) error) error {
+	w := s.plan.Waves[i]
+	if s.Preflight == nil || s.Policy.Check || s.report.Waves[i].State != Pending || !slices.ContainsFunc(w.Hosts, func(h Host) bool { return h.Controller }) {
+		return nil
+	}
+	notes, err := s.Preflight(ctx, w)
+	s.report.Notes = append(s.report.Notes, notes...)
+	if ctx.Err() != nil {
+		return s.interrupted(ctx, fmt.Sprintf("before wave %d", w.Number))
+	}
+	if err != nil {
+		return halt(err.Error(), err)
+	}
+	return nil
+}
+
+// patch has the engine work on the hosts of the wave that have no outcome yet.
 func (s *session) patch(ctx context.Context, i int) error {
+	wave := s.plan.Waves[i]
+	wave.Hosts = slices.DeleteFunc(slices.Clone(wave.Hosts), func(h Host) bool {
+		return s.report.Waves[i].host(h.Name).Outcome != Undecided
+	})
+	if len(wave.Hosts) == 0 {
+		return nil
+	}
+	return s.engine(ctx, i, s.Engine, wave)
+}
+
+// engine runs an engine over hosts of the i-th wave and fills in how they came out.
+func (s *session) engine(ctx context.Context, i int, engine Engine, wave Wave) error {
 	engineCtx, cancel := ctx, context.CancelFunc(func() {})
 	if d := s.Policy.WaveDeadline; d > 0 {
 		engineCtx, cancel = context.WithTimeoutCause(ctx, d, &deadlineError{d})
 	}
 	defer cancel()
 	f := newFold()
-	result, err := s.Engine.Run(engineCtx, s.plan.Waves[i], func(e runner.Event) {
+	result, err := engine.Run(engineCtx, wave, func(e runner.Event) {
 		f.add(e)
 		if s.Progress != nil {
 			s.Progress(e)
@@ -110,7 +177,8 @@ func (s *session) patch(ctx context.Context, i int) error {
 	}
 	s.report.Notes = append(s.report.Notes, f.judge(w, result, s.Policy.Check)...)
 	number := w.Number
-	for _, h := range w.Hosts {
+	for _, h := range wave.Hosts {
+		h := w.host(h.Name)
 		s.changes = append(s.changes, Change{Time: w.Ended, Run: s.report.ID, Wave: &number, Host: h.Name, To: string(h.Outcome), Reason: h.Message})
 	}
 	return s.explain(engineCtx, ctx, *w, result, err)
@@ -156,11 +224,13 @@ func (s *session) settle(ctx context.Context, i int) error {
 		return nil
 	}
 	// The hosts' outcomes are worth keeping before anything else can go wrong.
-	if err := errors.Join(s.moveWave(i, Soaking, ""), s.moveRun(Soaking, "")); err != nil {
-		return err
-	}
-	if err := s.commit(ctx); err != nil {
-		return err
+	if s.report.Waves[i].State != Soaking { // else an earlier process died in the soak
+		if err := errors.Join(s.moveWave(i, Soaking, ""), s.moveRun(Soaking, "")); err != nil {
+			return err
+		}
+		if err := s.commit(ctx); err != nil {
+			return err
+		}
 	}
 	timer := time.NewTimer(soak)
 	defer timer.Stop()
@@ -169,6 +239,11 @@ func (s *session) settle(ctx context.Context, i int) error {
 	case <-s.Stop:
 	case <-ctx.Done():
 	}
+	return s.askAll(ctx, i)
+}
+
+// askAll asks the gates after a wave.
+func (s *session) askAll(ctx context.Context, i int) error {
 	w := s.report.Waves[i]
 	for _, gate := range s.Gates {
 		if ctx.Err() != nil {

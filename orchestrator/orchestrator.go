@@ -46,9 +46,9 @@ type Orchestrator struct {
 	Reboot func(context.Context, Report) error
 	// Returned judges the controller after that reboot, as Engine does a wave that has the controller alone.
 	Returned Engine
-	// Preflight is asked about the controller before its wave begins, where that wave changes anything; nil is not. Its
-	// error halts the run.
-	Preflight func(ctx context.Context, w Wave) (notes []string, err error)
+	// Preflight says what the upgrade of the controller would change, in check mode, before its wave begins; nil is not
+	// asked. What would take the engine away from under the run halts it.
+	Preflight Engine
 	// Stop, once closed, lets the wave under way finish and begins no other; nil never does.
 	Stop <-chan struct{}
 	// Progress is called with each event of the engine; nil is not. While it runs, the engine waits.

@@ -27,6 +27,8 @@ type Policy struct {
 	MaxWave int
 	// Of is the id of an earlier run, if the plan is what [Unfinished] or [Lost] left of one of its own.
 	Of string
+	// EngineUpgrade lets the controller get another minor version of Python or Ansible in the run that they drive.
+	EngineUpgrade bool
 	// Check changes nothing on any host.
 	Check bool
 }

@@ -18,6 +18,9 @@ func (s *session) wave(ctx context.Context, i int) error {
 			return err
 		}
 	}
+	if err := s.preflight(ctx, i); err != nil {
+		return err
+	}
 	if w.State != Soaking {
 		if err := s.attempt(ctx, i); err != nil {
 			return err
@@ -102,10 +105,7 @@ func (s *session) mayGoOn(ctx context.Context, i int) error {
 	case err != nil:
 		return halt(err.Error(), err)
 	}
-	if err := s.sameProject(halt); err != nil {
-		return err
-	}
-	return s.preflight(ctx, i, halt)
+	return s.sameProject(halt)
 }
 
 // sameProject asks whether the project is still what it was when the run began.
@@ -123,23 +123,6 @@ func (s *session) sameProject(halt func(string, error) error) error {
 			reason += ": " + list(names)
 		}
 		return halt(reason+"; run again when it is as you want it", nil)
-	}
-	return nil
-}
-
-// preflight asks about the controller before its wave begins.
-func (s *session) preflight(ctx context.Context, i int, halt func(string, error) error) error {
-	w := s.plan.Waves[i]
-	if s.Preflight == nil || s.Policy.Check || s.report.Waves[i].State != Pending || !slices.ContainsFunc(w.Hosts, func(h Host) bool { return h.Controller }) {
-		return nil
-	}
-	notes, err := s.Preflight(ctx, w)
-	s.report.Notes = append(s.report.Notes, notes...)
-	if ctx.Err() != nil {
-		return s.interrupted(ctx, fmt.Sprintf("before wave %d", w.Number))
-	}
-	if err != nil {
-		return halt(err.Error(), err)
 	}
 	return nil
 }

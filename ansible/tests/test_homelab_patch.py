@@ -296,7 +296,8 @@ class Program(unittest.TestCase):
     def test_the_empty_result_has_all_keys(self):
         self.assertEqual(sorted(system.empty_result()), sorted([
             'version', 'run', 'check', 'hold', 'packages', 'held_packages', 'kept_back', 'excluded', 'conffiles',
-            'lists_age_seconds', 'warnings', 'reboot_required', 'reboot_reasons', 'reboot_forecast', 'rebooted', 'reboot_futile', 'kernel',
+            'lists_age_seconds', 'warnings', 'reboot_required', 'reboot_reasons', 'reboot_forecast', 'reboot_due',
+            'rebooted', 'reboot_futile', 'kernel',
             'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'failure']))
 
 
@@ -312,7 +313,8 @@ class Run(unittest.TestCase):
             self.addCleanup(patch.stop)
         self.states, self.files, self.started = [], {}, []
         for name, fake in (('has_systemd', lambda: True), ('unit_active', lambda: self.states.pop(0)),
-                           ('read_json', self.files.get), ('start', self.start), ('lost', lambda run: {'lost': run})):
+                           ('read_json', self.files.get), ('boot_id', lambda: 'one'),
+                           ('start', self.start), ('lost', lambda run: {'lost': run})):
             patch = mock.patch.object(unit, name, fake)
             patch.start()
             self.addCleanup(patch.stop)
@@ -329,14 +331,16 @@ class Run(unittest.TestCase):
         return False
 
     def end(self, run):
-        self.files[unit.RESULT] = {'run': run, 'published': False, 'changed': False, 'result': {'run': run}}
+        self.files[unit.RESULT] = {'run': run, 'published': False, 'changed': False, 'boot_id': 'one',
+                                   'result': {'run': run, 'rebooted': False}}
 
     def test_started_once(self):
         self.states = [False, True]
         self.assertEqual(unit.upgrade('a', {}, 0)['state'], 'running')
         self.end('a')
         self.states = [False]
-        self.assertEqual(unit.upgrade('a', {}, 0), {'state': 'done', 'changed': False, 'result': {'run': 'a'}})
+        self.assertEqual(unit.upgrade('a', {}, 0), {
+            'state': 'done', 'changed': False, 'restarted': False, 'result': {'run': 'a', 'rebooted': False}})
         self.assertEqual(self.started, ['a'])
 
     def test_another_runs_unit_is_waited_for(self):
@@ -349,12 +353,20 @@ class Run(unittest.TestCase):
         unit.upgrade('new', {}, 0)
         self.assertEqual(self.started, ['new'])
 
-    def test_a_published_result_is_not_given_twice(self):
+    def test_a_run_that_is_resumed_gets_the_result_that_it_published(self):
         self.end('a')
         self.files[unit.REQUEST], self.files[unit.RESULT]['published'] = {'run': 'a'}, True
-        self.states = [False, True]
-        self.assertEqual(unit.upgrade('a', {}, 0)['state'], 'running')
-        self.assertEqual(self.started, ['a'])
+        self.states = [False]
+        self.assertEqual(unit.upgrade('a', {}, 0)['state'], 'done')
+        self.assertEqual(self.started, [])
+
+    def test_a_host_that_booted_since_its_upgrade_is_judged_once(self):
+        self.end('a')
+        self.files[unit.RESULT]['boot_id'] = 'before'
+        self.states = [False, False]
+        self.assertTrue(unit.upgrade('a', {}, 0)['restarted'])
+        self.files[unit.RESULT]['result']['rebooted'] = True
+        self.assertFalse(unit.upgrade('a', {}, 0)['restarted'])
 
     def test_an_end_without_a_result_is_not_started_again(self):
         self.files[unit.REQUEST] = {'run': 'a'}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +35,10 @@ type job struct {
 	json       bool
 	verbose    int
 	callback   string
+	wait       time.Duration // for the lock
+
+	of       *orchestrator.Report // of a retry: the run whose hosts it has
+	outcomes []orchestrator.Outcome
 
 	script   bool     // called as the shell script was: only ever a dry run
 	readOnly bool     // nothing is run, so nothing need be unpacked
@@ -45,17 +50,39 @@ type job struct {
 
 // targetFlags are the flags that say who is patched.
 func (j *job) targetFlags(c *cobra.Command) {
-	j.flags = c
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&j.limit, "limit", "", "patch only the hosts that match this Ansible `PATTERN`; it only narrows")
 	f.IntVar(&j.wave, "wave", 0, "patch only wave `N`")
+	j.sourceFlags(c)
+}
+
+// sourceFlags are the flags that say what a run is made of.
+func (j *job) sourceFlags(c *cobra.Command) {
+	j.flags = c
+	f := c.Flags()
+	f.SortFlags = false
 	f.StringVar(&j.Project, "project", "", "run ansible-playbook in `DIR`, with its ansible.cfg and roles (default: the carried ones)")
 	f.StringArrayVar(&j.Inventory, "inventory", nil, "inventory `FILE`; may be repeated (default: what ansible.cfg says)")
 	f.StringVar(&j.Playbook, "playbook", "", "playbook `FILE` (default: the project's patch.yml, or the carried one)")
 	f.StringVar(&j.configFile, "config", defaultConfig, "settings `FILE`")
 	f.StringVar(&j.State, "state", "", "`DIR` of the lock, the journals and the carried content (default /var/lib/homelab-patch-orchestrate)")
 	f.BoolVar(&j.json, "json", false, "print the result as JSON")
+}
+
+// workFlags are the flags of how a run is carried out.
+func (j *job) workFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
+	f.IntVar(&j.Forks, "forks", 0, "let Ansible work on `N` hosts at a time (default: what ansible.cfg says, or 10)")
+	f.DurationVar(&j.wait, "wait", 0, "wait for at most `DURATION`, such as 4h, for another run to end")
+	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
+}
+
+// runFlags are those of a command that goes on with a run, or retries it.
+func (j *job) runFlags(c *cobra.Command) {
+	j.sourceFlags(c)
+	j.workFlags(c)
 }
 
 // settingsError is a settings file that cannot be used. Unlike a bad flag it
@@ -69,6 +96,9 @@ func (e *settingsError) Unwrap() error { return e.err }
 // known yet.
 func (j *job) asked() orchestrator.Policy {
 	p := orchestrator.Policy{Check: j.check}
+	if j.of != nil {
+		p.Of = j.of.ID
+	}
 	if j.limit != "" {
 		p.Limit = []string{j.limit}
 	}
@@ -103,7 +133,7 @@ func (j *job) resolve() error {
 		return errors.New("--check was taken for the value of the flag before it; nothing was done")
 	}
 	for _, name := range []string{"limit", "project", "inventory", "playbook", "config", "state", "textfile", "callback"} {
-		if set(name) && strings.Trim(j.flags.Flags().Lookup(name).Value.String(), `[]"`) == "" {
+		if f := j.flags.Flags().Lookup(name); f != nil && f.Changed && strings.Trim(f.Value.String(), `[]"`) == "" {
 			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
 		}
 	}
@@ -285,7 +315,7 @@ func (j *job) environ() []string { return append(os.Environ(), j.env...) }
 
 // policy asks Ansible who the limit names, if there is one.
 func (j *job) policy(ctx context.Context) (orchestrator.Policy, error) {
-	p := orchestrator.Policy{Budget: j.Budget, Soak: j.Soak, WaveDeadline: j.WaveDeadline, Check: j.check}
+	p := orchestrator.Policy{Budget: j.Budget, Soak: j.Soak, WaveDeadline: j.WaveDeadline, EngineUpgrade: j.EngineUpgrade, Check: j.check}
 	if j.carried {
 		p.MaxWave = carriedWaves
 	}

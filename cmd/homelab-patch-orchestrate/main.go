@@ -54,7 +54,8 @@ func run(args []string, stdout, stderr *os.File) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err, cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(runCommand(out, &code, script), wavesCommand(out), notifyCommand(out, &code), versionCommand(stdout))
+	root.AddCommand(runCommand(out, &code, script), resumeCommand(out, &code), retryCommand(out, &code), finalizeCommand(out, &code),
+		wavesCommand(out), notifyCommand(out, &code), versionCommand(stdout))
 	if err := root.Execute(); err != nil {
 		out.error(err)
 		return exitCode(err)

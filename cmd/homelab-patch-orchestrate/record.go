@@ -59,15 +59,44 @@ func (r record) neverBegan(run string, code int, err error) {
 	r.metrics(orchestrator.Report{}, code)
 }
 
-// end says how a run went that began.
-func (r record) end(report orchestrator.Report, code int) {
-	if r.kind != orchestrator.Check {
-		r.post.tellOf(report.ID, message.Summary(report, r.post.alarmed(), r.post.links))
-		if r.kind == orchestrator.Full && code == orchestrator.ExitDone {
-			r.post.beat(report.ID)
+// end says how a run went that began. A retry that completes the latest full run is that run's success.
+func (r record) end(report orchestrator.Report, code int, store *orchestrator.Store) {
+	r = r.tell(report, code, store)
+	if r.kind == orchestrator.Full && code == orchestrator.ExitDone {
+		r.post.beat(report.ID)
+	}
+}
+
+// tell tells of a run that ended, and writes its metrics. It returns the record of what the run counts as.
+func (r record) tell(report orchestrator.Report, code int, store *orchestrator.Store) record {
+	r.kind = report.Kind
+	told := report
+	if report.Kind == orchestrator.Retry && code == orchestrator.ExitDone {
+		if whole, complete, err := store.Whole(report); err == nil && complete {
+			r.kind = orchestrator.Full
+			report.Waves = whole.Waves
 		}
 	}
+	if r.kind != orchestrator.Check {
+		r.post.tellOf(report.ID, message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.links))
+	}
 	r.metrics(report, code)
+	return r
+}
+
+// awaiting says that the controller is about to reboot. The run has not ended: its exit code is written after that.
+func (r record) awaiting(report orchestrator.Report) {
+	host := message.Host{Host: report.Controller}
+	for _, w := range report.Waves {
+		for _, h := range w.Hosts {
+			if h.Controller && h.Patch != nil {
+				host.Reasons, host.Packages = h.Patch.RebootReasons, len(h.Patch.Packages)
+			}
+		}
+	}
+	r.post.put(message.Reboots(report.ID, []message.Host{host}, r.post.links))
+	r.post.flush(context.Background(), rebootWait)
+	r.messages()
 }
 
 // died tells of an earlier run whose process ended in the middle. A dry run
@@ -82,16 +111,22 @@ func (r record) died(post *post, store *orchestrator.Store, id string) {
 	}
 }
 
-// untold tells of the run before, if its process ended between its last word
-// in the journal and the message about it.
+// untold tells of the run before, and writes its metrics, if its process ended
+// between its last word in the journal and what it had to say of it.
 func (r record) untold(store *orchestrator.Store) {
-	last := r.post.lastTold()
-	if r.kind == orchestrator.Check || last == "" {
+	if r.kind == orchestrator.Check {
 		return
 	}
 	report, err := store.Latest()
-	if err == nil && report.State.Final() && report.Kind != orchestrator.Check && report.ID > last {
-		r.post.tellOf(report.ID, message.Summary(report, r.post.alarmed(), r.post.links))
+	if err != nil || !report.State.Final() || report.Kind == orchestrator.Check {
+		return
+	}
+	code := orchestrator.ExitCode(report, nil)
+	if last := r.post.lastTold(); last != "" && report.ID > last {
+		r.tell(report, code, store) // and no sign of life: that would be of another day
+	} else if m, err := metrics.Read(r.path); err == nil && m.Running {
+		r.kind = report.Kind
+		r.metrics(report, code)
 	}
 }
 
@@ -122,17 +157,19 @@ func (r record) metrics(report orchestrator.Report, code int) {
 		if r.kind != orchestrator.Full && code == orchestrator.ExitDone {
 			return
 		}
-		now := time.Now()
-		m.ExitCode, m.LastRun, m.Duration = code, now, 0
-		if !report.Started.IsZero() {
-			m.Duration = now.Sub(report.Started)
+		at := time.Now()
+		m.Duration = 0
+		if !report.Ended.IsZero() {
+			at = report.Ended
+			m.Duration = at.Sub(report.Started)
 		}
+		m.ExitCode, m.LastRun = code, at
 		if r.kind != orchestrator.Full {
 			return
 		}
 		m.Waves = waves(report)
 		if code == orchestrator.ExitDone {
-			m.LastSuccess = now
+			m.LastSuccess = at
 		}
 	})
 }

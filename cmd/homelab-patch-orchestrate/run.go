@@ -3,18 +3,17 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/orchestrator"
-	"homelab-patch-orchestrate/runner"
 )
 
 func runCommand(out *printer, code *int, script bool) *cobra.Command {
@@ -32,29 +31,27 @@ SIGINT and SIGTERM.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			var err error
-			*code, err = j.run(out)
-			if err == nil || err == errTold {
-				return nil
-			}
-			return &exitError{*code, err}
+			*code, err = j.do(out, j.locked)
+			return j.told(*code, err)
 		},
 	}
 	f := c.Flags()
 	f.BoolVar(&j.check, "check", false, "change nothing; show what would change")
 	f.BoolVar(&j.diff, "diff", false, "show differences of files in ansible.log")
 	j.targetFlags(c)
-	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
-	f.IntVar(&j.Forks, "forks", 0, "let Ansible work on `N` hosts at a time (default: what ansible.cfg says, or 10)")
 	f.StringVar(&j.callback, "callback", "", "`json`: take results from the document of the stdout callback ansible.posix.json, kept as wave-N.json")
-	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
+	j.workFlags(c)
 	return c
 }
 
 // errTold stands for an error that the summary has told already.
 var errTold = errors.New("told")
 
-// run patches the fleet, and tells others. Its error has not been printed yet.
-func (j *job) run(out *printer) (int, error) {
+// underLock is what a command does about a run.
+type underLock func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error)
+
+// do resolves the settings, has something done, and delivers what there is to tell. Its error has not been printed yet.
+func (j *job) do(out *printer, work underLock) (int, error) {
 	err := j.resolve()
 	rec := record{path: cmp.Or(j.Textfile, config.Default().Textfile), kind: j.asked().Kind(), hold: cmp.Or(j.Hold, config.Default().Hold), out: out}
 	if err != nil {
@@ -72,7 +69,7 @@ func (j *job) run(out *printer) (int, error) {
 	}
 	ctx, stop, done := signals(out)
 	defer done() // after the last message: a signal must not change the exit code of a run that is over
-	code, err := j.locked(ctx, stop, out, rec)
+	code, err := work(ctx, stop, out, rec)
 	if code != orchestrator.ExitLocked { // then another run is at it
 		rec.deliver()
 	}
@@ -86,7 +83,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		rec.refused(orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
 	}
-	lock, err := store.Lock()
+	lock, err := j.take(ctx, stop, store, out)
 	if err != nil {
 		if !errors.Is(err, orchestrator.ErrLocked) {
 			rec.refused(orchestrator.ExitFailed, err)
@@ -95,33 +92,28 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 	}
 	defer lock.Close()
 	rec.untold(store)
-	hold := orchestrator.HoldFile(j.Hold)
-	if held, reason, err := hold(); err == nil && held {
+	if held, reason, err := orchestrator.HoldFile(j.Hold)(); err == nil && held {
 		rec.held(reason)
 		return orchestrator.ExitHeld, &orchestrator.HeldError{Reason: reason}
 	}
+	w := &work{job: j, out: out, rec: rec, store: store, lock: lock, stop: stop}
 	run, err := lock.Begin()
 	if err != nil {
 		rec.neverBegan("", orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
 	}
-	leftover := func(c orchestrator.Change) { // an earlier run that died, and is closed now
-		if c.Run != run.ID && c.Wave == nil && c.Host == "" {
-			post := rec.post
-			if rec.kind == orchestrator.Check {
-				post = j.post(out)
-			}
-			rec.died(post, store, c.Run)
-		}
-	}
 	plan, policy, err := j.plan(ctx)
+	if err == nil && j.of != nil {
+		policy.Of = j.of.ID
+		plan, err = plan.Left(*j.of, j.outcomes...)
+	}
 	if cause := context.Cause(ctx); cause != nil || closed(stop) {
 		err = &orchestrator.InterruptError{Reason: "stopped before the first wave: nothing was touched", Err: cause}
 	}
 	if err != nil {
 		code := planCode(err)
 		if code != orchestrator.ExitUsage { // not a refusal: it leaves a report
-			o := orchestrator.Orchestrator{Policy: j.asked(), Observe: func(_ context.Context, c orchestrator.Change) { leftover(c) }}
+			o := orchestrator.Orchestrator{Policy: j.asked(), Observe: func(_ context.Context, c orchestrator.Change) { w.leftover(run.ID, c) }}
 			_, err = o.Fail(context.WithoutCancel(ctx), run, err)
 		}
 		if code != orchestrator.ExitUsage || rec.kind == orchestrator.Full { // else the flags may be to blame
@@ -129,52 +121,30 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		}
 		return code, err
 	}
-	announcer := rec.post.announce(run.ID)
-	view := out.view(run.ID, plan, j.json)
-	o := orchestrator.Orchestrator{
-		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: runner.Playbook{
-			Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
-			Vars: roleVars(run.ID, announcer), Forks: j.Forks,
-			Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(),
-			HostDeadline: j.HostDeadline, Inherit: []*os.File{lock.File()},
-		}},
-		Policy: policy, Hold: hold, Stop: stop,
-		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
-		Progress:    view.Event,
-		Observe: func(_ context.Context, c orchestrator.Change) {
-			leftover(c)
-			view.Change(c)
-		},
-	}
-	rec.begin()
-	report, err := o.Run(ctx, run, plan)
-	code := orchestrator.ExitCode(report, err)
-	view.Close()
-	if hosts, longest, sum := announcer.close(); hosts > 0 {
-		out.note("messages: reboots announced %d, longest wait %.2f s, in all %.2f s", hosts, longest.Seconds(), sum.Seconds())
-	}
-	if report.ExitCode == nil { // refused after all: it never began
-		if code == orchestrator.ExitHeld {
-			rec.held(err.Error())
-		} else {
-			rec.neverBegan(run.ID, code, err)
+	return w.carryOut(ctx, run, plan, policy)
+}
+
+// take takes the lock. For as long as j.wait allows it waits for another process to give it up.
+func (j *job) take(ctx context.Context, stop <-chan struct{}, store *orchestrator.Store, out *printer) (*orchestrator.Lock, error) {
+	end := time.Now().Add(j.wait)
+	told := false
+	for {
+		lock, err := store.Lock()
+		if err == nil || !errors.Is(err, orchestrator.ErrLocked) || !time.Now().Before(end) {
+			return lock, err
 		}
-		return code, err
-	}
-	rec.end(report, code)
-	if j.json {
-		enc := json.NewEncoder(out.out)
-		enc.SetIndent("", "  ")
-		if werr := enc.Encode(report); werr != nil {
-			out.warn("print the report: %v", werr)
+		if !told {
+			told = true
+			out.note("waiting for at most %s: %v", j.wait, err)
 		}
-	} else {
-		out.summary(report, run.Dir)
-		if err != nil && err.Error() == report.Reason {
-			err = errTold
+		select {
+		case <-time.After(time.Second): // flock cannot be waited for and given up
+		case <-stop:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
 		}
 	}
-	return code, err
 }
 
 // roleVars are extra variables for the role; docs/contracts.md lists them.
@@ -244,6 +214,10 @@ func signals(out *printer) (ctx context.Context, stop <-chan struct{}, done func
 					continue
 				}
 				out.note("cancelling: %s", s)
+				if s == syscall.SIGTERM && shuttingDown() && resumes() {
+					cancel(&orchestrator.ShutdownError{})
+					continue
+				}
 				cancel(&orchestrator.SignalError{Signal: s})
 			}
 		}

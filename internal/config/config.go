@@ -54,6 +54,8 @@ type Config struct {
 	HostDeadline time.Duration
 	// WaveDeadline is key "wave_deadline": a wave that takes longer is cancelled; more than 0, default 3 hours.
 	WaveDeadline time.Duration
+	// EngineUpgrade is key "engine_upgrade": the controller may get another minor version of Python or Ansible in a run.
+	EngineUpgrade bool
 	// Hold is key "hold": while this file exists, nothing is patched; default /etc/homelab/MAINTENANCE.
 	Hold string
 	// PrivateKey is key "private_key": the ssh key used where the inventory names none and this file exists; default

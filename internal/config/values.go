@@ -63,7 +63,7 @@ func (c *Config) known() map[string]any {
 		"project": &c.Project, "inventory": &c.Inventory, "playbook": &c.Playbook,
 		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "private_key": &c.PrivateKey,
 		"notify_env": &c.NotifyEnv, "send": (*word)(&c.Send),
-		"forks": &c.Forks, "budget": &c.Budget,
+		"forks": &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
 	}
 }
@@ -126,6 +126,12 @@ func (c *Config) set(key, value *yaml.Node) error {
 			return refuse("is too small", "write a number of "+least(positive)+" or more")
 		}
 		*field = number
+	case *bool:
+		on, err := strconv.ParseBool(value.Value)
+		if value.Tag != "!!bool" || err != nil {
+			return refuse("is neither true nor false", "write one of them")
+		}
+		*field = on
 	case *time.Duration:
 		length, err := time.ParseDuration(value.Value)
 		if value.Kind != yaml.ScalarNode || err != nil {

@@ -52,7 +52,7 @@ func Summary(r orchestrator.Report, alarmed bool, l Links) Notice {
 		trouble(&m, r)
 		m.Links = l.buttons(runbook)
 		return Notice{Failure, m}
-	case alarmed && r.Kind == orchestrator.Full:
+	case alarmed && (r.Kind == orchestrator.Full || r.Kind == orchestrator.Retry):
 		m.Level = notify.Success
 		m.Title = fmt.Sprintf("Patching works again: %s well%s", count(total, "host"), took)
 		facts(&m, r)

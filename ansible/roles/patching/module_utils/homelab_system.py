@@ -22,7 +22,8 @@ LOCK = STATE + '/lock'
 HOLD = '/etc/homelab/MAINTENANCE'
 UNIT = 'homelab-patch.service'
 # Units of ours that end by themselves: whether they run old code, or failed, says nothing about the host.
-OURS = (UNIT, 'homelab-patch-prom.service', 'homelab-patch-notify.service')
+OURS = (UNIT, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
+        'homelab-patch-orchestrate-resume.service')
 PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
 
 # Nothing may ask a question, and parsers need English.
@@ -192,7 +193,7 @@ def empty_result(run_id='', check=False):
         'version': 1, 'run': run_id, 'check': check, 'hold': None,
         'packages': [], 'held_packages': [], 'kept_back': [], 'excluded': [], 'conffiles': [],
         'lists_age_seconds': 0, 'warnings': [],
-        'reboot_required': False, 'reboot_reasons': [], 'reboot_forecast': '', 'rebooted': False, 'reboot_futile': False,
+        'reboot_required': False, 'reboot_reasons': [], 'reboot_forecast': '', 'reboot_due': False, 'rebooted': False, 'reboot_futile': False,
         'kernel': {'running': '', 'installed': '', 'state': 'unknown'},
         'services_restarted': [], 'failed_units': {'before': [], 'after': []},
         'dpkg_audit': '', 'reattached': False, 'failure': None,

@@ -65,9 +65,9 @@ def start(run_id, policy):
 def upgrade(run_id, policy, wait):
     """Have the host upgraded once for this run, waiting up to wait seconds for its end.
 
-    May be called again and again with the same run, after a lost link as well: until the result is published
-    (record), it starts the unit once. A unit of another run that is still at work is waited for first.
-    Returns {'state': 'running' or 'done', ...}.
+    May be called again and again with the same run, after a lost link or by an orchestrator that was cut short as well:
+    the unit is started once a run. A unit of another run that is still at work is waited for first.
+    Returns {'state': 'running' or 'done', ...}; restarted, if the host has booted since its upgrade and was not judged.
     """
     if not has_systemd():
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
@@ -81,8 +81,9 @@ def upgrade(run_id, policy, wait):
                 raise Failure('start', 'run %s has taken over on this host' % request.get('run'))
             ours = ours or request.get('run') == run_id
             if not active:
-                if report.get('run') == run_id and not report['published']:
-                    return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result']}
+                if report.get('run') == run_id:
+                    return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result'],
+                            'restarted': report['boot_id'] != boot_id() and not report['result']['rebooted']}
                 if request.get('run') == run_id and not report:
                     return {'state': 'done', 'changed': True, 'result': lost(run_id)}
                 changed = start(run_id, policy)

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"homelab-patch-orchestrate/ansible"
+	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/runner"
+)
+
+// work is a run that is begun, or gone on with, while the lock is held.
+type work struct {
+	job    *job
+	out    *printer
+	rec    record
+	store  *orchestrator.Store
+	lock   *orchestrator.Lock
+	stop   <-chan struct{}
+	resume bool
+	left   orchestrator.Report // what the process before left of the run, if it is gone on with
+}
+
+// carryOut carries a plan out and tells of it.
+func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orchestrator.Plan, policy orchestrator.Policy) (int, error) {
+	announcer := w.rec.post.announce(run.ID)
+	view := w.out.view(run.ID, plan, w.job.json)
+	o, err := w.orchestrator(run, policy, announcer)
+	if err != nil {
+		w.rec.neverBegan(run.ID, orchestrator.ExitFailed, err)
+		return orchestrator.ExitFailed, err
+	}
+	progress := &progress{run: run.ID, waves: len(plan.Waves)}
+	o.Progress = view.Event
+	o.Observe = func(_ context.Context, c orchestrator.Change) {
+		w.leftover(run.ID, c)
+		view.Change(c)
+		progress.add(c)
+	}
+	w.rec.begin()
+	var report orchestrator.Report
+	if w.resume {
+		if w.left.State != orchestrator.AwaitingReboot {
+			w.rec.post.put(message.Resume(w.left, w.rec.post.links))
+		}
+		report, err = o.Resume(ctx, run, plan)
+	} else {
+		report, err = o.Run(ctx, run, plan)
+	}
+	code := orchestrator.ExitCode(report, err)
+	view.Close()
+	if hosts, longest, sum := announcer.close(); hosts > 0 {
+		w.out.note("messages: reboots announced %d, longest wait %.2f s, in all %.2f s", hosts, longest.Seconds(), sum.Seconds())
+	}
+	if down := (*orchestrator.ShutdownError)(nil); errors.As(err, &down) || report.State == orchestrator.AwaitingReboot {
+		w.out.note("run %s goes on after the next boot of this machine", run.ID)
+		return code, nil
+	}
+	if report.ExitCode == nil { // refused after all: it never began
+		if code == orchestrator.ExitHeld {
+			w.rec.held(err.Error())
+		} else {
+			w.rec.neverBegan(run.ID, code, err)
+		}
+		return code, err
+	}
+	w.rec.end(report, code, w.store)
+	if w.job.json {
+		enc := json.NewEncoder(w.out.out)
+		enc.SetIndent("", "  ")
+		if werr := enc.Encode(report); werr != nil {
+			w.out.warn("print the report: %v", werr)
+		}
+		return code, err
+	}
+	w.out.summary(report, run.Dir)
+	if err != nil && err.Error() == report.Reason {
+		err = errTold
+	}
+	return code, err
+}
+
+// leftover tells of an earlier run that died, and is closed now.
+func (w *work) leftover(run string, c orchestrator.Change) {
+	if c.Run == run || c.Wave != nil || c.Host != "" {
+		return
+	}
+	post := w.rec.post
+	if w.rec.kind == orchestrator.Check {
+		post = w.job.post(w.out)
+	}
+	w.rec.died(post, w.store, c.Run)
+}
+
+// orchestrator is what carries the run out.
+func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, announcer *announcer) (*orchestrator.Orchestrator, error) {
+	j := w.job
+	playbook := runner.Playbook{
+		Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
+		Vars: roleVars(run.ID, announcer), Forks: j.Forks,
+		Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(),
+		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()},
+	}
+	carried, err := ansible.Unpack(filepath.Join(j.State, "content"))
+	if err != nil {
+		return nil, err
+	}
+	// The carried role judges the controller after its reboot, and looks at its upgrade before it, whoever's the playbook is.
+	returned := playbook
+	returned.Playbook = filepath.Join(carried, "playbooks", "returned.yml")
+	returned.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(carried, "roles"))
+	ahead := playbook
+	ahead.Check, ahead.Diff = true, false
+	o := &orchestrator.Orchestrator{
+		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook},
+		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), Stop: w.stop, Boot: bootID(),
+		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
+	}
+	if j.check {
+		return o, nil
+	}
+	if j.carried || exists(filepath.Join(j.Project, "roles", "patching")) { // another playbook does not say what it would change
+		o.Preflight = local{dir: run.Dir, playbook: ahead}
+	}
+	o.Returned = local{dir: run.Dir, playbook: returned}
+	if resumes() {
+		o.Reboot = w.reboot
+	}
+	return o, nil
+}
+
+// reboot tells this machine to reboot, when people were told and all is durable.
+func (w *work) reboot(_ context.Context, report orchestrator.Report) error {
+	w.rec.awaiting(report)
+	return systemctl("--no-block", "reboot")
+}

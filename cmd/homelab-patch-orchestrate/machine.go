@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+
+	"homelab-patch-orchestrate/orchestrator"
+)
+
+// What the program asks of the machine it runs on.
+
+// resumeUnit ends, after a boot, what a run had to leave.
+const resumeUnit = name + "-resume.service"
+
+// bootID tells this boot from others; empty if the kernel does not say.
+func bootID() string {
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(text))
+}
+
+// systemctl has systemd do something.
+func systemctl(args ...string) error {
+	out, err := exec.Command("systemctl", args...).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && len(out) > 0 {
+		return errors.New("systemctl: " + strings.TrimSpace(string(out)))
+	}
+	return err
+}
+
+// resumes reports whether somebody will go on with a run after a boot.
+func resumes() bool { return systemctl("is-enabled", "--quiet", resumeUnit) == nil }
+
+// shuttingDown reports whether this machine is on its way down.
+func shuttingDown() bool {
+	out, _ := exec.Command("systemctl", "is-system-running").Output()
+	return strings.TrimSpace(string(out)) == "stopping"
+}
+
+// progress is a run in one line, for `systemctl status`.
+type progress struct {
+	run        string
+	waves      int
+	well, lost int
+}
+
+// add takes a change, and shows the line if it has another state in it.
+func (p *progress) add(c orchestrator.Change) {
+	switch {
+	case c.Run != p.run:
+	case c.Host != "" && orchestrator.Outcome(c.To).Well():
+		p.well++
+	case c.Host != "":
+		p.lost++
+	case c.Wave != nil:
+		status(fmt.Sprintf("wave %d of %d waves is %s; hosts well so far: %d, lost: %d", *c.Wave, p.waves, c.To, p.well, p.lost))
+	default:
+		status(fmt.Sprintf("the run is %s; hosts well so far: %d, lost: %d", c.To, p.well, p.lost))
+	}
+}
+
+// status shows a line in `systemctl status` of the unit that started this; see sd_notify(3). Nobody depends on it.
+func status(line string) {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return
+	}
+	if strings.HasPrefix(socket, "@") {
+		socket = "\x00" + socket[1:]
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	c.Write([]byte("STATUS=" + line))
+}

@@ -15,6 +15,9 @@ func (s *session) wave(ctx context.Context, i int) error {
 		if err := s.mayGoOn(ctx, i); err != nil {
 			return err
 		}
+		if err := s.askAgain(ctx, i); err != nil {
+			return err
+		}
 	}
 	if s.report.State == Soaking {
 		if err := s.moveRun(Running, ""); err != nil {
@@ -169,17 +172,5 @@ func (s *session) settle(ctx context.Context, i int) error {
 	case <-s.Stop:
 	case <-ctx.Done():
 	}
-	w := s.report.Waves[i]
-	for _, gate := range s.Gates {
-		if ctx.Err() != nil {
-			break
-		}
-		if err := gate.Check(ctx, w); err != nil && ctx.Err() == nil {
-			return &HaltError{Wave: w.Number, Reason: fmt.Sprintf("halted after wave %d: %v", w.Number, err), Err: err}
-		}
-	}
-	if ctx.Err() != nil {
-		return &InterruptError{Reason: fmt.Sprintf("interrupted after wave %d: %v", w.Number, context.Cause(ctx)), Err: context.Cause(ctx)}
-	}
-	return nil
+	return s.ask(ctx, i, fmt.Sprintf("after wave %d", s.report.Waves[i].Number))
 }

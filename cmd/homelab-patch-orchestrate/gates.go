@@ -1,6 +1,9 @@
 package main
 
 import (
+	"cmp"
+	"time"
+
 	"homelab-patch-orchestrate/internal/gate"
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -18,6 +21,9 @@ func (j *job) gates() (all []orchestrator.Gate) {
 			o.Check = gate.HTTP{URL: g.URL, Status: g.Status, Contains: g.Contains}.Check
 		case g.Command != nil:
 			o.Check = gate.Command{Argv: g.Command}.Check
+		default:
+			o.Timeout = cmp.Or(g.For, gate.PromFor) + time.Minute
+			o.Check = gate.PromQL{Server: g.Server, Query: g.Query, For: g.For, Instances: g.Instances, InstanceLabel: g.InstanceLabel}.Check
 		}
 		all = append(all, o)
 	}

@@ -19,8 +19,8 @@
 // that cannot be written stops the run before the engine is called. Observers hear of a change when it is durable.
 //
 // The gate fails closed. A host that was expected and not seen, or whose end is not known, counts against the budget
-// like a failed one. A gate that cannot tell is a gate that says no. One wave over its budget, and no later host is
-// touched.
+// like a failed one. A gate that cannot tell, or takes too long, is a gate that says no. One wave over its budget, and no
+// later host is touched. Gates are asked after a wave, and once more right before the next begins.
 //
 // One run at a time holds the lock. It is a lock on an open file, so it ends with the process, and with the last child
 // that inherited it. A journal found unfinished by the holder of the lock is therefore of a run that died; it is closed

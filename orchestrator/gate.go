@@ -1,16 +1,121 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
 
-// Gate is asked after a wave that kept its budget, when its soak is over, whether the next may begin. Nil means yes; an
-// error means no, and its text is the reason that people read. A gate that cannot tell says no. When ctx ends, Check
-// returns soon.
-type Gate interface {
-	Check(ctx context.Context, w WaveReport) error
+// Gate is asked after each wave that kept its budget, when the soak is over, and again right before the next wave begins,
+// whether the fleet is well enough to go on.
+type Gate struct {
+	// Name is what reports and people call it; required, and no other gate's.
+	Name string
+	// Timeout is how long it may take to answer; 0 is a minute. One that takes longer has said no: unknown is unhealthy.
+	Timeout time.Duration
+	// Check returns nil for yes. An error is no, and its text, one line, is what people read: what was seen, and since
+	// when if that can be told. A gate that cannot tell says no. When ctx ends, Check returns soon. Required.
+	Check func(ctx context.Context, q Question) error
+}
+
+// Question is what a gate is asked about. It is to be read only.
+type Question struct {
+	Report Report     // of the run so far
+	Wave   WaveReport // the wave that was just finished
+	When   string     // "after wave 1", or "before wave 2"
+}
+
+// GateAnswer is what a gate said once.
+type GateAnswer struct {
+	Gate   string    `json:"gate"`
+	When   string    `json:"when"` // "after wave 1": when its soak was over; "before wave 2"
+	Time   time.Time `json:"time"` // of the answer
+	OK     bool      `json:"ok"`
+	Reason string    `json:"reason,omitempty"` // empty if it said yes
+}
+
+const gateTimeout = time.Minute
+
+// answer asks the gate.
+func (g Gate) answer(ctx context.Context, q Question) error {
+	timeout := cmp.Or(g.Timeout, gateTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := g.Check(ctx, q)
+	if ctx.Err() == nil {
+		return err
+	}
+	late := fmt.Sprintf("no answer within %s", timeout)
+	if err == nil || errors.Is(err, ctx.Err()) {
+		return errors.New(late)
+	}
+	return fmt.Errorf("%s: %w", late, err)
+}
+
+// ask asks every gate about wave i, also when one has said no, and writes their answers into the report. It returns a
+// [*HaltError] for the first that said no, or an [*InterruptError]: a gate whose context ended has not answered.
+func (s *session) ask(ctx context.Context, i int, when string) error {
+	w := &s.report.Waves[i]
+	var halt *HaltError
+	var others []string
+	for _, gate := range s.Gates {
+		if ctx.Err() != nil {
+			break
+		}
+		err := gate.answer(ctx, Question{Report: s.report, Wave: *w, When: when})
+		if ctx.Err() != nil {
+			break
+		}
+		a := GateAnswer{Gate: gate.Name, When: when, Time: time.Now().UTC(), OK: err == nil}
+		if err != nil {
+			a.Reason = err.Error()
+		}
+		switch {
+		case err == nil:
+		case halt == nil:
+			halt = &HaltError{Wave: w.Number, Reason: fmt.Sprintf("halted %s: gate %s: %v", when, gate.Name, err), Err: err}
+			if yes, ok := s.report.lastYes(gate.Name); ok {
+				halt.Reason += fmt.Sprintf("; it last said yes at %s UTC, %s", yes.Time.UTC().Format(time.TimeOnly), yes.When)
+			}
+		default:
+			others = append(others, gate.Name)
+		}
+		w.Gates = append(w.Gates, a)
+	}
+	if halt != nil {
+		if len(others) > 0 {
+			halt.Reason += "; no was also said by: " + list(others)
+		}
+		return halt
+	}
+	if ctx.Err() != nil {
+		return &InterruptError{Reason: fmt.Sprintf("interrupted %s: %v", when, context.Cause(ctx)), Err: context.Cause(ctx)}
+	}
+	return nil
+}
+
+// askAgain is the last thing before wave i begins: the gates are asked about the wave before it once more. That may take
+// minutes, in which someone may have said stop.
+func (s *session) askAgain(ctx context.Context, i int) error {
+	before := fmt.Sprintf("before wave %d", s.report.Waves[i].Number)
+	if err := s.ask(ctx, i-1, before); err != nil {
+		return err
+	}
+	return s.interrupted(ctx, before)
+}
+
+// lastYes returns the latest yes of a gate.
+func (r Report) lastYes(gate string) (yes GateAnswer, ok bool) {
+	for _, w := range r.Waves {
+		for _, a := range w.Gates {
+			if a.Gate == gate && a.OK && !a.Time.Before(yes.Time) {
+				yes, ok = a, true
+			}
+		}
+	}
+	return yes, ok
 }
 
 // HaltError says that a run was stopped before or after a wave. It holds the cause, such as a gate's error.

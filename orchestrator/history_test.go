@@ -67,6 +67,9 @@ type history struct {
 	lostIn   map[int]int      // by wave: hosts that count against the budget
 	stopped  bool             // someone said stop, or a gate said no
 	lastWave int
+	gated    bool   // there is a gate
+	asked    int    // how often it was asked since the latest wave began
+	when     string // it was last asked
 	cancel   context.CancelCauseFunc
 	stop     chan struct{}
 }
@@ -97,13 +100,19 @@ func (h *history) play(lock *Lock) int {
 		},
 	}
 	if h.chance(50) {
-		o.Gates = []Gate{gateFunc(func(context.Context, WaveReport) error {
-			if h.chance(5) {
+		h.gated = true
+		o.Gates = []Gate{{Name: "health", Check: func(_ context.Context, q Question) error {
+			h.asked++
+			if q.Wave.Number != h.lastWave {
+				h.t.Errorf("asked about wave %d when wave %d was the last", q.Wave.Number, h.lastWave)
+			}
+			h.when = q.When
+			if h.chance(3) {
 				h.stopped = true
 				return errSick
 			}
 			return nil
-		})}
+		}}}
 	}
 	report, err := o.Run(ctx, h.run, plan)
 	h.judge(report, err)
@@ -153,7 +162,10 @@ func (h *history) Run(_ context.Context, w Wave, _ func(runner.Event)) (runner.R
 	if onDisk, err := h.store.Load(h.run.ID); err != nil || onDisk.State != Running {
 		h.t.Errorf("wave %d began with %s on disk, %v", w.Number, onDisk.State, err)
 	}
-	h.lastWave = w.Number
+	if h.gated && h.lastWave >= 0 && (h.asked != 2 || h.when != fmt.Sprintf("before wave %d", w.Number)) {
+		h.t.Errorf("wave %d began when the gates had been asked %d times since wave %d, last %s", w.Number, h.asked, h.lastWave, h.when)
+	}
+	h.lastWave, h.asked = w.Number, 0
 	r := runner.Result{Hosts: map[string]runner.HostResult{}, Complete: true}
 	for _, host := range w.Hosts {
 		if h.decided[host.Name] {
@@ -242,6 +254,18 @@ func (h *history) judge(report Report, err error) {
 		if seen, ok := h.state[fmt.Sprint(w.Number)]; ok && seen != w.State || !ok && w.State != Pending {
 			h.t.Errorf("wave %d is %s, observed %q", w.Number, w.State, seen)
 		}
+	}
+	said, no := 0, 0
+	for _, w := range report.Waves {
+		said += len(w.Gates)
+		for _, a := range w.Gates {
+			if !a.OK {
+				no++
+			}
+		}
+	}
+	if no > 1 || no == 1 && report.State != Halted || h.gated && clean && said != 2*len(report.Waves)-1 {
+		h.t.Errorf("ended %s with %d answers of gates, %d of them no, in %d waves", report.State, said, no, len(report.Waves))
 	}
 	if strings.TrimSpace(report.Reason) == "" {
 		h.t.Error("no reason")

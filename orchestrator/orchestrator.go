@@ -32,7 +32,7 @@ type Orchestrator struct {
 	Engine Engine
 	// Policy is the one that the plan was made with.
 	Policy Policy
-	// Gates are asked in order after each wave; the first that says no halts the run.
+	// Gates are all asked, in order, after each wave and again before the next; one that says no halts the run.
 	Gates []Gate
 	// Hold says whether the operator forbids patching now, and why; nil never does. It is asked at the start and before
 	// each wave. An error counts as a reason not to go on.

@@ -78,6 +78,8 @@ type WaveReport struct {
 	// Strangers is the hosts outside the wave that the playbook ran tasks on and that did not come through, with their
 	// outcome. They count against the budget.
 	Strangers []string `json:"strangers,omitempty"`
+	// Gates is every answer of a gate about this wave, in the order in which they came.
+	Gates []GateAnswer `json:"gates,omitempty"`
 }
 
 // HostReport is what happened to one host.

@@ -174,7 +174,7 @@ func (s *session) returned(ctx context.Context) error {
 			return &RebootError{Reason: fmt.Sprintf("%s rebooted and did not come back well: %s", h.Name, h.Message)}
 		}
 	}
-	return s.closeWave(ctx, i, s.askAll(ctx, i))
+	return s.closeWave(ctx, i, s.ask(ctx, i, "after the reboot of "+s.report.Controller))
 }
 
 // MayContinue reports whether the run, which nobody has ended, may go on by itself in a boot of this machine, and if

@@ -21,6 +21,11 @@ func (s *session) wave(ctx context.Context, i int) error {
 	if err := s.preflight(ctx, i); err != nil {
 		return err
 	}
+	if i > 0 && w.State != Soaking {
+		if err := s.askAgain(ctx, i); err != nil {
+			return err
+		}
+	}
 	if w.State != Soaking {
 		if err := s.attempt(ctx, i); err != nil {
 			return err
@@ -222,22 +227,5 @@ func (s *session) settle(ctx context.Context, i int) error {
 	case <-s.Stop:
 	case <-ctx.Done():
 	}
-	return s.askAll(ctx, i)
-}
-
-// askAll asks the gates after a wave.
-func (s *session) askAll(ctx context.Context, i int) error {
-	w := s.report.Waves[i]
-	for _, gate := range s.Gates {
-		if ctx.Err() != nil {
-			break
-		}
-		if err := gate.Check(ctx, w); err != nil && ctx.Err() == nil {
-			return &HaltError{Wave: w.Number, Reason: fmt.Sprintf("halted after wave %d: %v", w.Number, err), Err: err}
-		}
-	}
-	if ctx.Err() != nil {
-		return &InterruptError{Reason: fmt.Sprintf("interrupted after wave %d: %v", w.Number, context.Cause(ctx)), Err: context.Cause(ctx)}
-	}
-	return nil
+	return s.ask(ctx, i, fmt.Sprintf("after wave %d", s.report.Waves[i].Number))
 }

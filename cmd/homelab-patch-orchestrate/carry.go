@@ -118,7 +118,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	ahead.Check, ahead.Diff = true, false
 	o := &orchestrator.Orchestrator{
 		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook},
-		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), Stop: w.stop, Boot: bootID(),
+		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
 	}
 	if j.check {

@@ -270,6 +270,7 @@ func (j *job) trust() error {
 	if j.File != "" {
 		paths = append(paths, j.File)
 	}
+	paths = append(paths, j.GatePrograms()...)
 	return config.Trusted(os.Geteuid(), paths...)
 }
 

@@ -66,6 +66,11 @@ type Config struct {
 	NotifyEnv string
 	// Send is key "send": which summaries are sent: always (the default), change or failure.
 	Send string
+	// Gates is key "gates": what is asked after each wave and before the next; default none.
+	Gates []Gate
+	// FailedUnits is key "failed_units": whether units that failed since a host was patched halt a run of the carried
+	// role; default true.
+	FailedUnits bool
 }
 
 // Default returns the settings of an empty file.
@@ -79,6 +84,7 @@ func Default() Config {
 		PrivateKey:   "/etc/homelab/patch-controller/id_ed25519",
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",
+		FailedUnits:  true,
 	}
 }
 

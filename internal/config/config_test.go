@@ -37,6 +37,11 @@ hold: hold
 private_key: *more
 notify_env: notify.env
 send: change
+failed_units: false
+gates:
+  - name: grafana
+    http: http://grafana:3000/api/health
+  - {name: dns, command: [./check-dns, 192.0.2.1], timeout: 20s}
 `)
 	dir := filepath.Dir(file)
 	want := Config{
@@ -55,6 +60,10 @@ send: change
 		PrivateKey:   filepath.Dir(dir) + "/more",
 		NotifyEnv:    dir + "/notify.env",
 		Send:         "change",
+		Gates: []Gate{
+			{Name: "grafana", URL: "http://grafana:3000/api/health"},
+			{Name: "dns", Command: []string{dir + "/check-dns", "192.0.2.1"}, Timeout: 20 * time.Second},
+		},
 	}
 	for _, path := range []string{file, relative(t, file)} {
 		got, err := Load(path, true)
@@ -92,6 +101,7 @@ func TestDefaults(t *testing.T) {
 		PrivateKey:   "/etc/homelab/patch-controller/id_ed25519",
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",
+		FailedUnits:  true,
 	}
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	for _, path := range []string{"", missing} {
@@ -193,6 +203,7 @@ func TestLoadRefusesALargeFile(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("project: /srv/ansible\ninventory: [a, b]\nforks: 3\nsoak: 1m\n")
+	f.Add("gates:\n- &a {name: x, http: http://x/, status: 200, timeout: 1s}\n- *a\n- {name: y, promql: up, server: http://p, instances: {a: b}}\n")
 	f.Add("state: &a x\nhold: *a\n---\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c := Default()

@@ -64,6 +64,7 @@ func (c *Config) known() map[string]any {
 		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "private_key": &c.PrivateKey,
 		"notify_env": &c.NotifyEnv, "send": (*word)(&c.Send),
 		"forks": &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
+		"gates": &c.Gates, "failed_units": &c.FailedUnits,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
 	}
 }
@@ -117,6 +118,17 @@ func (c *Config) set(key, value *yaml.Node) error {
 			}
 			*field = append(*field, path)
 		}
+	case *[]Gate:
+		gates, err := c.gates(value)
+		if err != nil {
+			return err
+		}
+		*field = gates
+	case *bool:
+		if value.Tag != "!!bool" {
+			return refuse("is neither true nor false", "write one of them")
+		}
+		*field = strings.EqualFold(value.Value, "true")
 	case *int:
 		number, err := strconv.Atoi(value.Value)
 		if value.Tag != "!!int" || err != nil {
@@ -126,12 +138,6 @@ func (c *Config) set(key, value *yaml.Node) error {
 			return refuse("is too small", "write a number of "+least(positive)+" or more")
 		}
 		*field = number
-	case *bool:
-		on, err := strconv.ParseBool(value.Value)
-		if value.Tag != "!!bool" || err != nil {
-			return refuse("is neither true nor false", "write one of them")
-		}
-		*field = on
 	case *time.Duration:
 		length, err := time.ParseDuration(value.Value)
 		if value.Kind != yaml.ScalarNode || err != nil {

@@ -81,15 +81,21 @@ func (j *job) asked() orchestrator.Policy {
 // resolveSettings is resolve for a command that runs nothing.
 func (j *job) resolveSettings() error {
 	set := func(name string) bool { return j.flags.Flags().Changed(name) }
-	state := j.State
+	flags := j.Config
 	cfg, err := config.Load(j.configFile, set("config"))
 	if err != nil {
 		return err
 	}
 	j.Config = cfg
-	if set("state") {
-		if j.State, err = filepath.Abs(state); state == "" || err != nil {
-			return errors.New("--state is empty: give it a value, or leave it out")
+	for _, f := range []struct {
+		name, value string
+		to          *string
+	}{{"state", flags.State, &j.State}, {"textfile", flags.Textfile, &j.Textfile}} {
+		if !set(f.name) {
+			continue
+		}
+		if *f.to, err = filepath.Abs(f.value); f.value == "" || err != nil {
+			return fmt.Errorf("--%s is empty: give it a value, or leave it out", f.name)
 		}
 	}
 	return nil

@@ -203,9 +203,12 @@ func (s Schedule) change(t time.Time) time.Time {
 	}
 	t = t.In(s.location()).Round(0) // by the clock on the wall, as all else
 	was := s.open(s.wall(t))
-	for range 2000 {
+	for range 4000 {
 		wall := s.wall(t)
 		_, next := t.ZoneBounds()
+		if !next.IsZero() && !next.After(t) {
+			next = t.Add(time.Hour) // on the last day of a leap year Go 1.26 says that the zone has ended the day before
+		}
 		if edge := s.edge(wall); !edge.IsZero() {
 			if at := t.Add(edge.Sub(wall)); next.IsZero() || at.Before(next) {
 				next = at

@@ -81,7 +81,7 @@ func (h *Hold) parse(file io.Reader) {
 		at, bad := ParseTime(value, time.Local)
 		switch {
 		case number == 0:
-			h.Reason = strings.ToValidUTF8(line[:min(len(line), ReasonLimit)], "")
+			h.Reason = printable(line[:min(len(line), ReasonLimit)])
 		case key == "until" && bad == nil:
 			h.Until = at
 		case key == "until":
@@ -97,13 +97,12 @@ func (h *Hold) parse(file io.Reader) {
 
 // printable returns a line without what a terminal could obey.
 func printable(line string) string {
-	line = strings.ToValidUTF8(strings.TrimSpace(line), "")
-	return strings.Map(func(r rune) rune {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return -1
-	}, line)
+	}, strings.ToValidUTF8(line, "")))
 }
 
 // Expired reports whether the hold is past its end. It holds all the same.

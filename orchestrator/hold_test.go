@@ -25,7 +25,7 @@ func TestHoldFile(t *testing.T) {
 	put(t, dir, "MAINTENANCE", "")
 	check("touched", true, path+" exists")
 	put(t, dir, "MAINTENANCE", "disk \x1b[31mswap\x00 \xff\nsecond line")
-	check("with words", true, "disk [31mswap  ("+path+")")
+	check("with words", true, "disk [31mswap ("+path+")")
 	put(t, dir, "MAINTENANCE", strings.Repeat("x", 1<<20))
 	check("long", true, strings.Repeat("x", 200)+" ("+path+")")
 	os.Remove(path)

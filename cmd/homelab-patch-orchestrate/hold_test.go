@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"homelab-patch-orchestrate/e2e/discord"
+	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/notify"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -115,6 +118,48 @@ func TestHoldIsToldOnce(t *testing.T) {
 	wants(t, "check", b.hold(1, "check").stderr, "budgett")
 	if m := b.metrics(); m.ExitCode != 2 {
 		t.Errorf("settings that cannot be used: %+v", m)
+	}
+}
+
+// A run outside the window is told of as a hold is: once, until one is not
+// refused.
+func TestClosedIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := &bench{t, t.TempDir()}
+	p := &post{box: notify.Outbox{Dir: b.path("outbox"), Channels: []notify.Channel{{Name: message.Discord}}}, out: &printer{out: os.Stdout, err: os.Stderr}}
+	waits := func(want int) {
+		t.Helper()
+		if c, err := p.box.Counts(); err != nil || c[message.Discord].Waiting != want {
+			t.Errorf("%v wait, %v; want %d", c, err, want)
+		}
+	}
+	first, second := &orchestrator.ClosedError{Reason: "a blackout"}, &orchestrator.ClosedError{Reason: "a blackout", Next: time.Now()}
+	full := record{path: b.path("run.prom"), kind: orchestrator.Full, hold: b.path("held"), out: p.out, post: p}
+	narrowed, check := full, full
+	narrowed.kind, check.kind = orchestrator.Narrowed, orchestrator.Check
+	check.closed(first)
+	narrowed.closed(first) // whoever narrows it sees it
+	waits(0)
+	full.closed(first)
+	full.closed(first)
+	waits(1)
+	full.closed(second)
+	waits(2)
+	check.begin()
+	full.closed(second)
+	waits(2)
+	full.held("moving racks")
+	full.closed(second)
+	waits(4)
+	narrowed.begin()
+	full.closed(second)
+	waits(5)
+	full.neverBegan("", 1, errors.New("no Ansible"))
+	waits(6)
+	full.closed(second)
+	waits(7)
+	if m := b.metrics(); m.Held || m.Running || m.ExitCode != 1 {
+		t.Errorf("metrics: %+v", m)
 	}
 }
 

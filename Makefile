@@ -45,6 +45,8 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzDecodeJSONCallback$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
+	go test -run '^$$' -fuzz '^FuzzSchedule$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
+	go test -run '^$$' -fuzz '^FuzzHold$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
 	go test -run '^$$' -fuzz '^FuzzPayloads$$' -fuzztime 60s -fuzzminimizetime 10x ./notify
 
 lint:

@@ -135,6 +135,20 @@ func decode(from io.Reader) (Run, error) {
 		Running:     d.number("running") != 0,
 		Held:        d.number("held") != 0,
 	}
+	d.each("hold_until_unixtime", func(labels map[string]string, value float64) {
+		host, ofHost := labels["host"]
+		switch {
+		case value == 0 || ofHost != (len(labels) > 0):
+			d.fail("hold_until_unixtime", "it is no end of a hold")
+		case !ofHost:
+			r.HoldUntil = instant(value)
+		default:
+			if r.HostHoldsUntil == nil {
+				r.HostHoldsUntil = map[string]time.Time{}
+			}
+			r.HostHoldsUntil[host] = instant(value)
+		}
+	})
 	d.each("build_info", func(labels map[string]string, _ float64) { r.Version = labels["version"] })
 	for name, counts := range map[string]*map[string]int{"notifications_pending": &r.Pending, "notifications_dropped": &r.Dropped} {
 		d.each(name, func(labels map[string]string, value float64) {

@@ -52,6 +52,11 @@ type Run struct {
 	Running bool
 	// Held is whether a hold keeps the fleet from being patched.
 	Held bool
+	// HoldUntil is when the fleet's hold is to end, to the second; zero for no hold or no end. Zero is not written: a
+	// number there would be an end. A hold past its end still holds.
+	HoldUntil time.Time
+	// HostHoldsUntil is the same for each host that is held by itself and has an end.
+	HostHoldsUntil map[string]time.Time
 	// Waves is the waves of the latest run, in any order, each number once.
 	Waves []Wave
 	// Pending is how many notifications wait in the outbox, by channel. A channel with none is written as 0; nil writes
@@ -121,13 +126,24 @@ func (r Run) check() error {
 	if r.ExitCode < 0 {
 		return fmt.Errorf("exit code %d is below zero", r.ExitCode)
 	}
+	for host, at := range r.HostHoldsUntil {
+		if host == "" || !utf8.ValidString(host) || !writable(at) {
+			return fmt.Errorf("%v is not the end of a hold of host %q", at, host)
+		}
+	}
+	if !r.HoldUntil.IsZero() && !writable(r.HoldUntil) {
+		return fmt.Errorf("%v is not the end of a hold", r.HoldUntil)
+	}
 	for _, at := range []time.Time{r.LastRun, r.LastSuccess} {
-		if !at.IsZero() && (at.Unix() <= 0 || at.Unix() > largest) {
+		if !at.IsZero() && !writable(at) {
 			return fmt.Errorf("%v is not a time of a run", at)
 		}
 	}
 	return nil
 }
+
+// writable reports whether a time is one that a number in the file can mean.
+func writable(at time.Time) bool { return at.Unix() > 0 && at.Unix() <= largest }
 
 // families returns the run as gauges, those without a sample left out.
 func (r Run) families() []*dto.MetricFamily {
@@ -144,6 +160,14 @@ func (r Run) families() []*dto.MetricFamily {
 		add("build_info", "1, with the version of homelab-patch-orchestrate that wrote this file.", sample(1, "version", r.Version))
 	}
 	add("held", "1 while a hold keeps the fleet from being patched.", sample(number(r.Held)))
+	var ends []*dto.Metric
+	if !r.HoldUntil.IsZero() {
+		ends = append(ends, sample(unix(r.HoldUntil)))
+	}
+	for _, host := range slices.Sorted(maps.Keys(r.HostHoldsUntil)) {
+		ends = append(ends, sample(unix(r.HostHoldsUntil[host]), "host", host))
+	}
+	add("hold_until_unixtime", "When a hold of the fleet, or of the host, is to end; past it, it still holds.", ends...)
 	if !r.LastRun.IsZero() {
 		add("last_duration_seconds", "How long the latest run took.", sample(seconds(max(0, r.Duration))))
 		add("last_exit_code", "Exit code of the latest run; 0 is done.", sample(float64(r.ExitCode)))

@@ -29,7 +29,8 @@ func cases() map[string]Run {
 		"never":   {},
 		"started": {Running: true, Version: "1.0.0", LastRun: ended, LastSuccess: ended, Duration: 90 * time.Second},
 		"halted": {
-			ExitCode: 3, LastRun: ended, LastSuccess: ended.Add(-7 * 24 * time.Hour), Duration: 12*time.Minute + 345*time.Millisecond, Held: true,
+			ExitCode: 3, LastRun: ended, LastSuccess: ended.Add(-7 * 24 * time.Hour), Duration: 12*time.Minute + 345*time.Millisecond,
+			Held: true, HoldUntil: ended.Add(time.Hour), HostHoldsUntil: map[string]time.Time{"prox": ended, "nas": ended.Add(-time.Hour)},
 			Waves: []Wave{
 				{Number: 0, Hosts: map[string]int{"patched": 2, "unchanged": 1}, Duration: 5 * time.Minute},
 				{Number: 2, Hosts: map[string]int{"failed": 1, "unreachable": 1, "held": 1, "interrupted": 1}, Duration: 412345 * time.Millisecond},
@@ -94,7 +95,7 @@ func TestEncodeIsATextfile(t *testing.T) {
 		}
 	}
 	// The contract of docs: these names, and no other.
-	want := []string{"build_info", "held", "last_duration_seconds", "last_exit_code", "last_run_unixtime", "last_success_unixtime",
+	want := []string{"build_info", "held", "hold_until_unixtime", "last_duration_seconds", "last_exit_code", "last_run_unixtime", "last_success_unixtime",
 		"notifications_dropped", "notifications_pending", "running", "wave_duration_seconds", "wave_hosts"}
 	for _, name := range want {
 		if families["homelab_patch_orchestrate_"+name] == nil {
@@ -132,7 +133,7 @@ func random(rng *rand.Rand) Run {
 		return time.Unix(1+rng.Int64N(8e9), 0).UTC()
 	}
 	length := func() time.Duration { return time.Duration(rng.Int64N(1e8)) * time.Millisecond }
-	r := Run{LastRun: at(), LastSuccess: at(), Running: rng.IntN(2) == 0, Held: rng.IntN(2) == 0}
+	r := Run{LastRun: at(), LastSuccess: at(), Running: rng.IntN(2) == 0, Held: rng.IntN(2) == 0, HoldUntil: at()}
 	if !r.LastRun.IsZero() {
 		r.ExitCode, r.Duration = rng.IntN(256), length()
 	}
@@ -140,6 +141,7 @@ func random(rng *rand.Rand) Run {
 		r.Version = fmt.Sprintf("v%d \"\\\n{é}", rng.IntN(100))
 		r.Pending = map[string]int{"": rng.IntN(9), "dis\ncord": rng.IntN(9), "ntfy\\": 0}
 		r.Dropped = map[string]int{"ntfy": rng.IntN(9)}
+		r.HostHoldsUntil = map[string]time.Time{"prox\n": time.Unix(1+rng.Int64N(8e9), 0).UTC()}
 	}
 	for n := range 12 {
 		if rng.IntN(3) > 0 {
@@ -189,6 +191,9 @@ func TestEncodeRefuses(t *testing.T) {
 		"dropped below none":   {Dropped: map[string]int{"ntfy": -1}},
 		"a channel of bytes":   {Pending: map[string]int{"\xff": 1}},
 		"a version of bytes":   {Version: "\xff"},
+		"a hold until 1969":    {HoldUntil: time.Unix(-1, 0)},
+		"a hold until 2300":    {HostHoldsUntil: map[string]time.Time{"prox": now.AddDate(299, 0, 0)}},
+		"a hold of nobody":     {HostHoldsUntil: map[string]time.Time{"": now}},
 	} {
 		var b bytes.Buffer
 		if err := run.Encode(&b); err == nil || b.Len() > 0 {
@@ -240,6 +245,8 @@ func TestReadRefuses(t *testing.T) {
 		"a file of somebody else": "# TYPE node_time gauge\nnode_time 1\n",
 		"no newline at the end":   strings.TrimSuffix(running, "\n"),
 		"too much of it":          running + strings.Repeat("# more\n", sizeLimit/7),
+		"an end without a hold":   running + "# TYPE homelab_patch_orchestrate_hold_until_unixtime gauge\nhomelab_patch_orchestrate_hold_until_unixtime 0\n",
+		"a hold of a wave":        running + "# TYPE homelab_patch_orchestrate_hold_until_unixtime gauge\nhomelab_patch_orchestrate_hold_until_unixtime{wave=\"1\"} 5\n",
 		"a counter":               running + "# TYPE homelab_patch_orchestrate_held counter\nhomelab_patch_orchestrate_held 1\n",
 		"a timestamp":             gauge("held", " 1 1700000000000"),
 		"NaN":                     gauge("last_run_unixtime", " NaN"),

@@ -37,6 +37,15 @@ type Orchestrator struct {
 	// Hold says whether the operator forbids patching now, and why; nil never does. It is asked at the start and before
 	// each wave. An error counts as a reason not to go on.
 	Hold func() (held bool, reason string, err error)
+	// HostHold says the same of a single host, which is then left alone; nil never does. An error halts the run.
+	HostHold func(host string) (held bool, reason string, err error)
+	// Schedule says when waves may begin. It is asked at the start and before each wave, with what Took says of it; not
+	// of a run that changes nothing.
+	Schedule Schedule
+	// Took is how long waves took before.
+	Took Durations
+	// Now begins waves whatever the schedule says, which the report then has.
+	Now bool
 	// Fingerprint says what the project is; nil compares nothing. A run whose project changes under it is halted.
 	Fingerprint func() (Project, error)
 	// Boot tells this boot of the machine from all others, as the kernel's boot_id does; empty if that is not known.
@@ -60,7 +69,7 @@ type Orchestrator struct {
 
 // Run carries out a plan. The report is final, and in the run's folder, whatever the error, with the exception of a
 // refusal that touched nothing: a [*PlanError] for a plan without hosts, a [*HeldError] for a hold at the start, a
-// [*JournalError] for an earlier journal of a newer version.
+// [*ClosedError] of the schedule, a [*JournalError] for an earlier journal of a newer version.
 //
 // The error is nil if the run came to its end, also if hosts were lost within the budget. Otherwise it is a
 // [*HaltError], an [*InterruptError], or what kept the run from being carried out, such as a [*runner.EngineError] or a
@@ -76,6 +85,9 @@ func (o *Orchestrator) Run(ctx context.Context, run *Run, plan *Plan) (Report, e
 	held, reason, err := o.hold()
 	if held {
 		return s.report, &HeldError{reason}
+	}
+	if closed := s.schedule(0); err == nil && closed != nil {
+		return s.report, closed
 	}
 	if err := s.closeLeftover(ctx); err != nil {
 		return s.report, err

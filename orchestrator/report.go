@@ -232,7 +232,7 @@ const (
 	ExitHalted      = 3   // a gate, a hold between waves, or a changed project
 	ExitLosses      = 4   // finished; hosts were lost within the budget
 	ExitLocked      = 5   // another run holds the lock
-	ExitHeld        = 6   // held at the start: nothing was touched
+	ExitHeld        = 6   // held, or outside the window, at the start: nothing was touched
 	ExitInterrupted = 130 // stopped; 143 if it was by SIGTERM
 )
 
@@ -267,7 +267,7 @@ func verdict(err error) (State, int) {
 		return Failed, ExitUsage
 	case errors.Is(err, ErrLocked):
 		return Failed, ExitLocked
-	case errors.Is(err, ErrHeld):
+	case errors.Is(err, ErrHeld), errors.Is(err, ErrClosed):
 		return Failed, ExitHeld
 	}
 	return Failed, ExitFailed

@@ -55,6 +55,9 @@ func (s *session) attempt(ctx context.Context, i int) error {
 			return err
 		}
 	}
+	if err := s.leaveHeld(i); err != nil {
+		return s.closeWave(ctx, i, err)
+	}
 	if err := s.commit(ctx); err != nil {
 		return err
 	}
@@ -63,6 +66,26 @@ func (s *session) attempt(ctx context.Context, i int) error {
 	failpoint("engine-after")
 	if err != nil {
 		return s.closeWave(ctx, i, err)
+	}
+	return nil
+}
+
+// leaveHeld gives their outcome to the hosts of a wave that are held one by one.
+func (s *session) leaveHeld(i int) error {
+	w := &s.report.Waves[i]
+	for j := range w.Hosts {
+		h := &w.Hosts[j]
+		if h.Outcome != Undecided || s.HostHold == nil {
+			continue
+		}
+		held, reason, err := s.HostHold(h.Name)
+		if err != nil {
+			return &HaltError{Wave: w.Number, Reason: fmt.Sprintf("halted in wave %d: whether %s is held is not known: %v", w.Number, h.Name, err), Err: err}
+		}
+		if held {
+			h.Outcome, h.Message = Held, reason
+			s.changes = append(s.changes, Change{Time: time.Now().UTC(), Run: s.report.ID, Wave: &w.Number, Host: h.Name, To: string(Held), Reason: reason})
+		}
 	}
 	return nil
 }
@@ -108,6 +131,9 @@ func (s *session) mayGoOn(ctx context.Context, i int) error {
 		held := &HeldError{reason}
 		return halt(held.Error(), nil)
 	case err != nil:
+		return halt(err.Error(), err)
+	}
+	if err := s.schedule(i); err != nil && s.report.Waves[i].State != Soaking {
 		return halt(err.Error(), err)
 	}
 	return s.sameProject(halt)

@@ -62,9 +62,12 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 		return code, nil
 	}
 	if report.ExitCode == nil { // refused after all: it never began
-		if code == orchestrator.ExitHeld {
+		switch {
+		case errors.Is(err, orchestrator.ErrClosed):
+			w.rec.closed(err)
+		case errors.Is(err, orchestrator.ErrHeld):
 			w.rec.held(err.Error())
-		} else {
+		default:
 			w.rec.neverBegan(run.ID, code, err)
 		}
 		return code, err
@@ -118,11 +121,15 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	ahead.Check, ahead.Diff = true, false
 	o := &orchestrator.Orchestrator{
 		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook},
-		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
+		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), HostHold: orchestrator.HostHolds(j.HostHolds),
+		Schedule: j.Schedule, Now: j.now, Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
 	}
 	if j.check {
 		return o, nil
+	}
+	if o.Took, err = w.store.Durations(); err != nil {
+		return nil, err
 	}
 	if j.carried || exists(filepath.Join(j.Project, "roles", "patching")) { // another playbook does not say what it would change
 		o.Preflight = local{dir: run.Dir, playbook: ahead}

@@ -36,6 +36,7 @@ type job struct {
 	verbose    int
 	callback   string
 	wait       time.Duration // for the lock
+	now        bool          // whatever the schedule says
 
 	of       *orchestrator.Report // of a retry: the run whose hosts it has
 	outcomes []orchestrator.Outcome
@@ -76,6 +77,7 @@ func (j *job) workFlags(c *cobra.Command) {
 	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
 	f.IntVar(&j.Forks, "forks", 0, "let Ansible work on `N` hosts at a time (default: what ansible.cfg says, or 10)")
 	f.DurationVar(&j.wait, "wait", 0, "wait for at most `DURATION`, such as 4h, for another run to end")
+	f.BoolVar(&j.now, "now", false, "begin whatever window and blackout say; the report has it")
 	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")
 }
 
@@ -111,15 +113,21 @@ func (j *job) asked() orchestrator.Policy {
 // resolveSettings is resolve for a command that runs nothing.
 func (j *job) resolveSettings() error {
 	set := func(name string) bool { return j.flags.Flags().Changed(name) }
-	state := j.State
+	flags := j.Config
 	cfg, err := config.Load(j.configFile, set("config"))
 	if err != nil {
 		return err
 	}
 	j.Config = cfg
-	if set("state") {
-		if j.State, err = filepath.Abs(state); state == "" || err != nil {
-			return errors.New("--state is empty: give it a value, or leave it out")
+	for _, f := range []struct {
+		name, value string
+		to          *string
+	}{{"state", flags.State, &j.State}, {"textfile", flags.Textfile, &j.Textfile}} {
+		if !set(f.name) {
+			continue
+		}
+		if *f.to, err = filepath.Abs(f.value); f.value == "" || err != nil {
+			return fmt.Errorf("--%s is empty: give it a value, or leave it out", f.name)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // a minimal Debian has no tzdata, and a window must not be at another hour there
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		return &usageError{err, cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(runCommand(out, &code, script), resumeCommand(out, &code), retryCommand(out, &code), finalizeCommand(out, &code),
-		wavesCommand(out), notifyCommand(out, &code), versionCommand(stdout))
+		wavesCommand(out), holdCommand(out, &code), notifyCommand(out, &code), versionCommand(stdout))
 	if err := root.Execute(); err != nil {
 		out.error(err)
 		return exitCode(err)

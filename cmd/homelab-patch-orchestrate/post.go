@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -92,6 +94,33 @@ func (p *post) mark(name, text string) error {
 func (p *post) lastTold() string {
 	id, _ := os.ReadFile(filepath.Join(p.box.Dir, told))
 	return string(id)
+}
+
+// heldFile is the file with what people were last told of why nothing is
+// patched: a hold, or a closed window.
+const heldFile = ".held"
+
+// lastHeld is what they were told; empty if it is not known.
+func (p *post) lastHeld() string {
+	what, _ := os.ReadFile(filepath.Join(p.box.Dir, heldFile))
+	return string(what)
+}
+
+// remember notes what they were told now.
+func (p *post) remember(what string) {
+	if len(p.box.Channels) == 0 {
+		return
+	}
+	if err := p.mark(heldFile, what); err != nil {
+		p.out.warn("messages: %v", err)
+	}
+}
+
+// forget makes whatever comes next news.
+func (p *post) forget() {
+	if err := os.Remove(filepath.Join(p.box.Dir, heldFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.out.warn("messages: %v", err)
+	}
 }
 
 // put makes a notice durable, if it is one that is wanted.

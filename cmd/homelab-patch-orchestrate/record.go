@@ -20,22 +20,57 @@ type record struct {
 	path string
 	kind orchestrator.Kind
 	hold string // path of the hold file
-	out  *printer
-	post *post
+	// hostHolds is the folder of the holds of hosts; without it what the metrics say of them stays.
+	hostHolds string
+	out       *printer
+	post      *post
 }
 
 // begin says that a run is going on.
 func (r record) begin() {
+	r.notHeld()
 	r.update(func(m *metrics.Run) { m.Running = true })
 }
 
 // held says that a run was refused because of a hold. The last run's result
 // stands.
 func (r record) held(reason string) {
-	if r.kind == orchestrator.Full {
-		r.post.put(message.Refused(message.Nothing, "", reason, r.post.links))
-	}
+	r.tellHeld(reason)
 	r.update(func(m *metrics.Run) { m.Running = false })
+}
+
+// tellHeld tells people of a hold, once for each there is: again when its
+// reason or its end is another, and when it has passed its end.
+func (r record) tellHeld(reason string) {
+	what := reason
+	if h, err := orchestrator.ReadHold(r.hold); err == nil && h != nil {
+		what += "; since " + h.Since.Format(time.RFC3339)
+	}
+	r.tellOnce(what, message.Refused(message.Nothing, "", reason, r.post.links))
+}
+
+// closed says that a run was refused because it is outside the window, or in a
+// blackout. The last run's result stands.
+func (r record) closed(err error) {
+	r.tellOnce(err.Error(), message.Closed(err.Error(), r.post.links))
+	r.update(func(m *metrics.Run) { m.Running = false })
+}
+
+// tellOnce tells people why nothing was patched, unless they have been told
+// just that. Only a full run does: the timer's, which comes again and again.
+func (r record) tellOnce(what string, n message.Notice) {
+	if r.kind != orchestrator.Full || r.post.lastHeld() == what {
+		return
+	}
+	r.post.put(n)
+	r.post.remember(what)
+}
+
+// notHeld says that nothing forbids to patch now: the next hold is another.
+func (r record) notHeld() {
+	if r.kind != orchestrator.Check {
+		r.post.forget()
+	}
 }
 
 // refused says that a full run could not even take the lock: another may be
@@ -49,6 +84,7 @@ func (r record) refused(code int, err error) {
 
 // neverBegan says that a run failed before its first wave.
 func (r record) neverBegan(run string, code int, err error) {
+	r.notHeld()
 	if r.kind != orchestrator.Check {
 		kind := message.Failure
 		if stop := (*orchestrator.InterruptError)(nil); errors.As(err, &stop) {
@@ -189,6 +225,36 @@ func waves(report orchestrator.Report) []metrics.Wave {
 	return all
 }
 
+// holds says what is held now. What cannot be told stays as it was last seen.
+func (r record) holds(m *metrics.Run) {
+	switch h, err := orchestrator.ReadHold(r.hold); {
+	case err != nil:
+		r.out.warn("metrics: %v", err)
+	case h == nil:
+		m.Held, m.HoldUntil = false, time.Time{}
+	default:
+		m.Held, m.HoldUntil = true, h.Until
+	}
+	if r.hostHolds == "" {
+		return
+	}
+	all, err := orchestrator.ReadHostHolds(r.hostHolds)
+	if err != nil {
+		r.out.warn("metrics: %v", err)
+		return
+	}
+	m.HostHoldsUntil = nil
+	for host, h := range all {
+		if h.Until.IsZero() {
+			continue
+		}
+		if m.HostHoldsUntil == nil {
+			m.HostHoldsUntil = map[string]time.Time{}
+		}
+		m.HostHoldsUntil[host] = h.Until
+	}
+}
+
 func (r record) update(change func(*metrics.Run)) {
 	if r.kind == orchestrator.Check {
 		return
@@ -205,7 +271,7 @@ func (r record) update(change func(*metrics.Run)) {
 		m = metrics.Run{}
 	}
 	change(&m)
-	m.Held = r.hold != "" && exists(r.hold)
+	r.holds(&m)
 	m.Version = buildVersion()
 	m.Pending, m.Dropped = r.post.counts()
 	if err := metrics.Write(r.path, m); err != nil {

@@ -26,6 +26,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"homelab-patch-orchestrate/orchestrator"
 )
 
 // Config is the settings of the program. All paths are absolute or empty.
@@ -58,6 +60,12 @@ type Config struct {
 	EngineUpgrade bool
 	// Hold is key "hold": while this file exists, nothing is patched; default /etc/homelab/MAINTENANCE.
 	Hold string
+	// HostHolds is key "host_holds": a host is not patched while this folder has a file with its name; default
+	// /etc/homelab/holds.
+	HostHolds string
+	// Schedule is keys "window", "blackout" and "timezone": when waves may begin; default always. Its location is nil
+	// if no zone is named.
+	Schedule orchestrator.Schedule
 	// PrivateKey is key "private_key": the ssh key used where the inventory names none and this file exists; default
 	// /etc/homelab/patch-controller/id_ed25519.
 	PrivateKey string
@@ -81,6 +89,7 @@ func Default() Config {
 		HostDeadline: 15 * time.Minute,
 		WaveDeadline: 3 * time.Hour,
 		Hold:         "/etc/homelab/MAINTENANCE",
+		HostHolds:    "/etc/homelab/holds",
 		PrivateKey:   "/etc/homelab/patch-controller/id_ed25519",
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",

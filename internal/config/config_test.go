@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	_ "time/tzdata" // as the program has it
+
+	"homelab-patch-orchestrate/orchestrator"
 )
 
 // write makes a settings file and returns its path.
@@ -34,6 +37,12 @@ soak: 1m30s
 host_deadline: 20m
 wave_deadline: 4h
 hold: hold
+host_holds: holds
+window:
+  - Sun 03:00-08:00
+  - daily 22:00-02:00
+blackout: 2026-12-24
+timezone: Australia/Lord_Howe
 private_key: *more
 notify_env: notify.env
 send: change
@@ -44,6 +53,13 @@ gates:
   - {name: dns, command: [./check-dns, 192.0.2.1], timeout: 20s}
 `)
 	dir := filepath.Dir(file)
+	sunday, _ := orchestrator.ParseWindow("Sun 03:00-08:00")
+	nightly, _ := orchestrator.ParseWindow("daily 22:00-02:00")
+	day, _ := orchestrator.ParseBlackout("2026-12-24")
+	zone, err := time.LoadLocation("Australia/Lord_Howe")
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := Config{
 		File:         file,
 		Project:      "/srv/ansible",
@@ -57,6 +73,8 @@ gates:
 		HostDeadline: 20 * time.Minute,
 		WaveDeadline: 4 * time.Hour,
 		Hold:         dir + "/hold",
+		HostHolds:    dir + "/holds",
+		Schedule:     orchestrator.Schedule{Windows: []orchestrator.Window{sunday, nightly}, Blackouts: []orchestrator.Blackout{day}, Location: zone},
 		PrivateKey:   filepath.Dir(dir) + "/more",
 		NotifyEnv:    dir + "/notify.env",
 		Send:         "change",
@@ -98,6 +116,7 @@ func TestDefaults(t *testing.T) {
 		HostDeadline: 15 * time.Minute,
 		WaveDeadline: 3 * time.Hour,
 		Hold:         "/etc/homelab/MAINTENANCE",
+		HostHolds:    "/etc/homelab/holds",
 		PrivateKey:   "/etc/homelab/patch-controller/id_ed25519",
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",
@@ -165,6 +184,16 @@ func TestLoadRefuses(t *testing.T) {
 		{"project: [a]\n", []string{`1: "project" is not a path`}},
 		{"inventory:\n  - a\n  - {b: c}\n", []string{`2: "inventory" is not a path`}},
 		{"inventory: 'a,b'\n", []string{`1: "inventory" has a comma`}},
+		{"window: Sun 3-8\n", []string{`1: "window" cannot be used: window "Sun 3-8": "3" is no time of day; write one such as`}},
+		{"window:\n  - daily 01:00-02:00\n  - Son 01:00-02:00\n", []string{`3: "window" cannot be used: window "Son 01:00-02:00": "Son" is no day`}},
+		{"window: {Sun: x}\n", []string{`1: "window" is not a text`}},
+		{"window:\n", []string{`1: "window" is not a text`}},
+		{"blackout: [2026-12-24, 2026-02-30]\n", []string{`1: "blackout" cannot be used: blackout "2026-02-30": "2026-02-30" is no day`}},
+		{"blackout: 20261224\n", []string{`1: "blackout" is not a text`}},
+		{"timezone: Berlin\n", []string{`1: "timezone" is not a time zone (write a name such as Europe/Berlin`}},
+		{"timezone: ''\n", []string{`1: "timezone" is not a time zone`}},
+		{"timezone: [UTC]\n", []string{`1: "timezone" is not a time zone`}},
+		{"timezone: ../UTC\n", []string{`1: "timezone" is not a time zone`}},
 		{"- forks\n", []string{`1: not a list of settings`}},
 		{"forks: 1\n---\nforks: 2\n", []string{`2: a second YAML document`}},
 		{"forks: 1\n\tbudget: 2\n", []string{`2: found a tab character that violates indentation`}},

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"homelab-patch-orchestrate/orchestrator"
 )
 
 // Error is one thing that is wrong in a settings file, and how to mend it. Several come joined by [errors.Join].
@@ -61,10 +63,11 @@ func syntaxError(file string, err error) error {
 func (c *Config) known() map[string]any {
 	return map[string]any{
 		"project": &c.Project, "inventory": &c.Inventory, "playbook": &c.Playbook,
-		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "private_key": &c.PrivateKey,
+		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "host_holds": &c.HostHolds, "private_key": &c.PrivateKey,
 		"notify_env": &c.NotifyEnv, "send": (*word)(&c.Send),
 		"forks": &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
 		"gates": &c.Gates, "failed_units": &c.FailedUnits,
+		"window": &c.Schedule.Windows, "blackout": &c.Schedule.Blackouts, "timezone": &c.Schedule.Location,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
 	}
 }
@@ -104,11 +107,7 @@ func (c *Config) set(key, value *yaml.Node) error {
 		}
 		*field = path
 	case *[]string:
-		items := []*yaml.Node{value}
-		if value.Kind == yaml.SequenceNode {
-			items = value.Content
-		}
-		for _, item := range items {
+		for _, item := range items(value) {
 			path, problem := c.path(resolve(item))
 			if strings.Contains(path, ",") {
 				problem = "has a comma, which makes it a list of host names to Ansible"
@@ -129,6 +128,24 @@ func (c *Config) set(key, value *yaml.Node) error {
 			return refuse("is neither true nor false", "write one of them")
 		}
 		*field = strings.EqualFold(value.Value, "true")
+	case *[]orchestrator.Window:
+		return c.texts(key, value, func(text string) error {
+			w, err := orchestrator.ParseWindow(text)
+			*field = append(*field, w)
+			return err
+		})
+	case *[]orchestrator.Blackout:
+		return c.texts(key, value, func(text string) error {
+			b, err := orchestrator.ParseBlackout(text)
+			*field = append(*field, b)
+			return err
+		})
+	case **time.Location:
+		zone, err := time.LoadLocation(value.Value)
+		if value.Kind != yaml.ScalarNode || value.Tag != "!!str" || value.Value == "" || err != nil {
+			return refuse("is not a time zone", "write a name such as Europe/Berlin, or leave it out for the system's zone")
+		}
+		*field = zone
 	case *int:
 		number, err := strconv.Atoi(value.Value)
 		if value.Tag != "!!int" || err != nil {
@@ -149,6 +166,29 @@ func (c *Config) set(key, value *yaml.Node) error {
 		*field = length
 	}
 	return nil
+}
+
+// texts gives each text of a value, which is one or a list, to parse.
+func (c *Config) texts(key, value *yaml.Node, parse func(string) error) error {
+	for _, item := range items(value) {
+		item = resolve(item)
+		// A day is a time to YAML.
+		if item.Kind != yaml.ScalarNode || item.Tag != "!!str" && item.Tag != "!!timestamp" {
+			return &Error{File: c.File, Line: item.Line, Key: key.Value, Problem: "is not a text", Hint: "write one, or a list of them"}
+		}
+		if err := parse(item.Value); err != nil {
+			return &Error{File: c.File, Line: item.Line, Key: key.Value, Problem: "cannot be used: " + err.Error()}
+		}
+	}
+	return nil
+}
+
+// items returns the values of a list, or the one there is.
+func items(value *yaml.Node) []*yaml.Node {
+	if value.Kind == yaml.SequenceNode {
+		return value.Content
+	}
+	return []*yaml.Node{value}
 }
 
 // least is the smallest number allowed, as text.

@@ -153,6 +153,13 @@ func Refused(kind Kind, run, reason string, l Links) Notice {
 	return Notice{kind, m}
 }
 
+// Closed is about a run that did not begin because it is outside the window, or in a blackout.
+func Closed(reason string, l Links) Notice {
+	return Notice{Nothing, notify.Message{
+		Time: time.Now().UTC(), Level: notify.Quiet, Title: "Not patched: not now", Text: reason, Links: l.buttons(""),
+	}}
+}
+
 // Test checks a channel.
 func Test(l Links) Notice {
 	return Notice{Success, notify.Message{

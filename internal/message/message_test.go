@@ -122,6 +122,7 @@ func all() map[string]Notice {
 		"resumed":       Resume(interrupted(), links),
 		"refused":       Refused(Failure, "", "patching_wave1 and patching_wave2 both have prox", links),
 		"held":          Refused(Nothing, "", "moving the rack", links),
+		"closed":        Closed("closed: 2026-12-24 is in the blackout 2026-12-24", links),
 		"stopped":       Refused(Interrupted, "", "stopped before the first wave: nothing was touched", links),
 		"reboot":        Reboots("20261122T040000Z-1a2b3c", []Host{{"prox", []string{"linux-image-6.1.0-41-amd64"}, 1}}, links),
 		"reboots-500":   Reboots("20261122T040000Z-1a2b3c", many, links),

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"homelab-patch-orchestrate/e2e/discord"
+	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/notify"
+	"homelab-patch-orchestrate/orchestrator"
+)
+
+// hold is `hold` with more arguments, on the bench.
+func (b *bench) hold(code int, args ...string) result {
+	b.t.Helper()
+	r := b.do(b.bare(append([]string{"hold"}, append(args, "--config", b.path("settings.yaml"), "--state", b.path("state"),
+		"--textfile", b.path("run.prom"))...)...))
+	if r.code != code {
+		b.t.Fatalf("hold %v: exit code %d, want %d\n%s\n%s", args, r.code, code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+const holdSettings = "hold: etc/MAINTENANCE\nhost_holds: etc/holds\ninventory: hosts.yml\n"
+
+// TestHoldIsToldOnce is a maintenance of some weeks: each time something about
+// it is news, and no more often, people hear of it.
+func TestHoldIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := newWorld(t, b, holdSettings)
+	// heard wants one message with all the words, or none.
+	heard := func(words ...string) {
+		t.Helper()
+		var texts []string
+		for _, m := range w.Messages() {
+			texts = append(texts, m.Embeds[0].Title+": "+m.Embeds[0].Description)
+		}
+		w.heard()
+		if len(texts) != min(len(words), 1) {
+			t.Fatalf("Discord heard %q, want %q", texts, words)
+		}
+		for _, word := range words {
+			wants(t, "message", texts[0], word)
+		}
+	}
+	check := func() { t.Helper(); wants(t, "check", b.hold(1, "check").stderr, "held: ") }
+
+	if r := b.hold(0, "check"); r.stdout+r.stderr != "" || exists(b.path("run.prom")) {
+		t.Errorf("a check that found nothing said or wrote something: %+v", r)
+	}
+	b.hold(0, "set", "--reason", "moving racks", "--until", "2d")
+	if m := b.metrics(); !m.Held || time.Until(m.HoldUntil).Round(time.Hour) != 48*time.Hour || !m.LastRun.IsZero() {
+		t.Errorf("after hold set: %+v", m)
+	}
+	os.Remove(b.path("run.prom"))
+	check()
+	heard("Not patched: held", "moving racks", ", until ")
+	if m := b.metrics(); !m.Held || !m.LastRun.IsZero() {
+		t.Errorf("after the check: %+v", m)
+	}
+	check()
+	b.run(6)
+	heard()
+	b.hold(0, "set", "--reason", "moving racks, and the switch", "--until", "2d")
+	b.run(6)
+	heard("and the switch")
+	b.hold(0, "set", "--reason", "moving racks, and the switch", "--until", "3d")
+	check()
+	heard("and the switch")
+	b.write("etc/MAINTENANCE", "moving racks\nuntil: 2026-01-02 03:04\n")
+	check()
+	heard("moving racks", "expired on Fri 2026-01-02 03:04", "still holds")
+	check()
+	heard()
+	if m := b.metrics(); m.HoldUntil.Local().Format(time.DateTime) != "2026-01-02 03:04:00" {
+		t.Errorf("an end that has passed: %+v", m)
+	}
+	// A message that cannot be delivered was told all the same: it waits.
+	w.front.Set(discord.Fault{Kind: "refuse"})
+	b.write("etc/MAINTENANCE", "")
+	check()
+	w.front.Set(discord.Fault{})
+	check()
+	heard("MAINTENANCE exists")
+	os.Remove(b.path("etc/MAINTENANCE"))
+	b.run(0)
+	w.heard()
+	if m := b.metrics(); m.Held || !m.HoldUntil.IsZero() {
+		t.Errorf("after the hold: %+v", m)
+	}
+	b.write("etc/MAINTENANCE", "")
+	old := time.Now().Add(-time.Hour)
+	os.Chtimes(b.path("etc/MAINTENANCE"), old, old)
+	b.run(6, "--limit", "ctl") // somebody who sees it
+	heard()
+	b.run(6)
+	heard("MAINTENANCE exists")
+	b.hold(0, "clear")
+	b.write("etc/MAINTENANCE", "") // another one
+	os.Chtimes(b.path("etc/MAINTENANCE"), old, old)
+	check()
+	heard("MAINTENANCE exists")
+
+	// Nobody can tell: systemd skips the run without a word, so these are ours.
+	os.RemoveAll(b.path("etc"))
+	b.write("etc", "")
+	wants(t, "check", b.hold(1, "check").stderr, "look for a hold")
+	heard("Patching did not begin", "look for a hold")
+	if m := b.metrics(); m.ExitCode != 1 || m.LastRun.IsZero() {
+		t.Errorf("a check that failed: %+v", m)
+	}
+	b.write("settings.yaml", "budgett: 1\n")
+	wants(t, "check", b.hold(1, "check").stderr, "budgett")
+	if m := b.metrics(); m.ExitCode != 2 {
+		t.Errorf("settings that cannot be used: %+v", m)
+	}
+}
+
+// A run outside the window is told of as a hold is: once, until one is not
+// refused.
+func TestClosedIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := &bench{t, t.TempDir()}
+	p := &post{box: notify.Outbox{Dir: b.path("outbox"), Channels: []notify.Channel{{Name: message.Discord}}}, out: &printer{out: os.Stdout, err: os.Stderr}}
+	waits := func(want int) {
+		t.Helper()
+		if c, err := p.box.Counts(); err != nil || c[message.Discord].Waiting != want {
+			t.Errorf("%v wait, %v; want %d", c, err, want)
+		}
+	}
+	first, second := &orchestrator.ClosedError{Reason: "a blackout"}, &orchestrator.ClosedError{Reason: "a blackout", Next: time.Now()}
+	full := record{path: b.path("run.prom"), kind: orchestrator.Full, hold: b.path("held"), out: p.out, post: p}
+	narrowed, check := full, full
+	narrowed.kind, check.kind = orchestrator.Narrowed, orchestrator.Check
+	check.closed(first)
+	narrowed.closed(first) // whoever narrows it sees it
+	waits(0)
+	full.closed(first)
+	full.closed(first)
+	waits(1)
+	full.closed(second)
+	waits(2)
+	check.begin()
+	full.closed(second)
+	waits(2)
+	full.held("moving racks")
+	full.closed(second)
+	waits(4)
+	narrowed.begin()
+	full.closed(second)
+	waits(5)
+	full.neverBegan("", 1, errors.New("no Ansible"))
+	waits(6)
+	full.closed(second)
+	waits(7)
+	if m := b.metrics(); m.Held || m.Running || m.ExitCode != 1 {
+		t.Errorf("metrics: %+v", m)
+	}
+}
+
+func TestHoldSetAndClear(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "timezone: Asia/Kolkata\n"+holdSettings)
+	status := func() (s statusJSON) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(b.hold(0, "status", "--json").stdout), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	wants(t, "status", b.hold(0, "status").stdout, "nothing is held")
+	if s := status(); s.Fleet != nil || s.Hosts == nil || len(s.Hosts) != 0 {
+		t.Errorf("status: %+v", s)
+	}
+	wants(t, "clear", b.hold(0, "clear").stdout, "the fleet is not held")
+	wants(t, "clear", b.hold(0, "clear", "--host", "one").stdout, "one is not held")
+
+	wants(t, "set", b.hold(0, "set", "--reason", "new disks", "--until", "2099-12-01 18:00").stdout, "the fleet is held: new disks", "until ")
+	first := status().Fleet
+	if first == nil || first.Reason != "new disks" || first.Expired || !first.Until.Equal(time.Date(2099, 12, 1, 12, 30, 0, 0, time.UTC)) {
+		t.Fatalf("status: %+v", first)
+	}
+	wants(t, "status", b.hold(0, "status").stdout, "the fleet", "2099-12-01 18:00 IST", "new disks")
+	b.hold(0, "set", "--reason", "new disks, again")
+	if s := status().Fleet; !s.Until.IsZero() || !s.Since.Equal(first.Since) || s.Reason != "new disks, again" {
+		t.Errorf("set again: %+v, before %+v", s, first)
+	}
+	b.hold(0, "set", "--host", "one", "--reason", "guests", "--until", "90m")
+	if m := b.metrics(); len(m.HostHoldsUntil) != 1 || time.Until(m.HostHoldsUntil["one"]).Round(time.Minute) != 90*time.Minute || !m.Held {
+		t.Errorf("metrics: %+v", m)
+	}
+	held, reason, err := orchestrator.HostHolds(b.path("etc/holds"))("one")
+	if !held || err != nil || !strings.HasPrefix(reason, "guests (") {
+		t.Errorf("one: held %t, %q, %v", held, reason, err)
+	}
+	b.write("etc/holds/two", "by hand\nuntil: 2026-01-01\n")
+	if s := status(); len(s.Hosts) != 2 || s.Hosts[1].Host != "two" || !s.Hosts[1].Expired {
+		t.Errorf("status: %+v", s)
+	}
+	wants(t, "status", b.hold(0, "status").stdout, "one", "guests", "two", "expired on 20")
+	wants(t, "clear", b.hold(0, "clear").stdout, "no longer held; it was: new disks, again")
+	b.hold(0, "clear", "--host", "one")
+	if s := status(); s.Fleet != nil || len(s.Hosts) != 1 {
+		t.Errorf("status: %+v", s)
+	}
+	if m := b.metrics(); m.Held || m.HostHoldsUntil["one"] != (time.Time{}) || m.HostHoldsUntil["two"].IsZero() {
+		t.Errorf("metrics: %+v", m)
+	}
+
+	for _, c := range []struct {
+		words string
+		args  []string
+	}{
+		{"--reason", nil},
+		{"more than one line", []string{"--reason", "a\nb"}},
+		{"bytes", []string{"--reason", strings.Repeat("x", 201)}},
+		{"is no time", []string{"--reason", "x", "--until", "tomorrow"}},
+		{"is no time", []string{"--reason", "x", "--until", ""}},
+		{"not in the future", []string{"--reason", "x", "--until", "2026-01-01"}},
+		{"not in the future", []string{"--reason", "x", "--until", "-3h"}},
+		{"cannot be held", []string{"--reason", "x", "--host", "../MAINTENANCE"}},
+		{"cannot be held", []string{"--reason", "x", "--host", ".."}},
+		{"cannot be held", []string{"--reason", "x", "--host", ""}},
+		{"has no host three", []string{"--reason", "x", "--host", "three"}},
+	} {
+		wants(t, "set", b.hold(2, append([]string{"set"}, c.args...)...).stderr, c.words)
+	}
+	if s := status(); s.Fleet != nil || len(s.Hosts) != 1 {
+		t.Errorf("what was refused was set: %+v", s)
+	}
+	os.Remove(b.path("hosts.yml"))
+	wants(t, "set", b.hold(0, "set", "--reason", "x", "--host", "three").stderr, "warning: the inventory cannot be read", "three")
+	if s := status(); len(s.Hosts) != 2 {
+		t.Errorf("status: %+v", s)
+	}
+}

@@ -62,11 +62,12 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 		return code, nil
 	}
 	if report.ExitCode == nil { // refused after all: it never began
+		var held *orchestrator.HeldError
 		switch {
 		case errors.Is(err, orchestrator.ErrClosed):
 			w.rec.closed(err)
-		case errors.Is(err, orchestrator.ErrHeld):
-			w.rec.held(err.Error())
+		case errors.As(err, &held):
+			w.rec.held(held.Reason)
 		default:
 			w.rec.neverBegan(run.ID, code, err)
 		}

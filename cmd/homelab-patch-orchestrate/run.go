@@ -26,7 +26,7 @@ wrong stops the run before the next one.
 
 Exit codes: 0 done, 1 could not be carried out, 2 usage, settings or plan
 (nothing was touched), 3 halted, 4 finished with losses within the budget,
-5 another run is under way, 6 held, 129, 130 and 143 interrupted by SIGHUP,
+5 another run is under way, 6 held or outside the window, 129, 130 and 143 interrupted by SIGHUP,
 SIGINT and SIGTERM.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -53,7 +53,8 @@ type underLock func(ctx context.Context, stop <-chan struct{}, out *printer, rec
 // do resolves the settings, has something done, and delivers what there is to tell. Its error has not been printed yet.
 func (j *job) do(out *printer, work underLock) (int, error) {
 	err := j.resolve()
-	rec := record{path: cmp.Or(j.Textfile, config.Default().Textfile), kind: j.asked().Kind(), hold: cmp.Or(j.Hold, config.Default().Hold), out: out}
+	rec := record{path: cmp.Or(j.Textfile, config.Default().Textfile), kind: j.asked().Kind(), hold: cmp.Or(j.Hold, config.Default().Hold),
+		hostHolds: cmp.Or(j.HostHolds, config.Default().HostHolds), out: out}
 	if err != nil {
 		var settings *settingsError
 		if errors.As(err, &settings) {
@@ -95,6 +96,10 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 	if held, reason, err := orchestrator.HoldFile(j.Hold)(); err == nil && held {
 		rec.held(reason)
 		return orchestrator.ExitHeld, &orchestrator.HeldError{Reason: reason}
+	}
+	if err := j.Schedule.MayBegin(time.Now(), 0); err != nil && !j.now && !j.check {
+		rec.closed(err)
+		return orchestrator.ExitHeld, err
 	}
 	w := &work{job: j, out: out, rec: rec, store: store, lock: lock, stop: stop}
 	run, err := lock.Begin()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -130,6 +131,19 @@ func (e *HaltError) Error() string { return e.Reason }
 
 // Unwrap returns the cause.
 func (e *HaltError) Unwrap() error { return e.Err }
+
+// Refused returns the latest answer of each gate that last said no, in the order in which they came.
+func (r Report) Refused() (no []GateAnswer) {
+	for _, w := range r.Waves {
+		for _, a := range w.Gates {
+			no = slices.DeleteFunc(no, func(old GateAnswer) bool { return old.Gate == a.Gate })
+			if !a.OK {
+				no = append(no, a)
+			}
+		}
+	}
+	return no
+}
 
 // checkBudget is the gate that every wave has.
 func checkBudget(w WaveReport, budget int) error {

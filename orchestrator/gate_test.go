@@ -89,6 +89,21 @@ func sick(when string) Gate {
 	}}
 }
 
+// What a gate has said last counts.
+func TestRefused(t *testing.T) {
+	r := Report{Waves: []WaveReport{
+		{Gates: []GateAnswer{{Gate: "a", When: "1"}, {Gate: "b", When: "1"}, {Gate: "c", When: "1", OK: true}, {Gate: "a", When: "2", OK: true}}},
+		{Gates: []GateAnswer{{Gate: "c", When: "3"}, {Gate: "b", When: "3"}}},
+	}}
+	var got []string
+	for _, a := range r.Refused() {
+		got = append(got, a.Gate+a.When)
+	}
+	if !slices.Equal(got, []string{"c3", "b3"}) {
+		t.Errorf("refused %q", got)
+	}
+}
+
 // A no right before a wave leaves the wave before it passed, and the next one untouched.
 func TestGateBeforeAWave(t *testing.T) {
 	f := newFixture(t, fine)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"text/tabwriter"
+	"time"
 
 	"golang.org/x/term"
 
@@ -157,6 +158,9 @@ func (p *printer) summary(r orchestrator.Report, dir string) {
 	}
 	t.Flush()
 	p.packages(w, r)
+	for _, a := range r.Refused() {
+		fmt.Fprintf(w, "gate %s said no %s, at %s UTC: %s\n", a.Gate, a.When, a.Time.UTC().Format(time.TimeOnly), clean(a.Reason))
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", clean(n))
 	}

@@ -67,7 +67,7 @@ func (f FailedUnits) Check(ctx context.Context, q orchestrator.Question) error {
 			problems = append(problems, judge(h, result.Hosts[h.Name], said[h.Name])...)
 		}
 	}
-	const most = 8
+	const most = 5
 	if n := len(problems) - most; n > 0 {
 		problems = append(problems[:most], fmt.Sprintf("and %d more", n))
 	}

@@ -28,7 +28,10 @@ type handler func(w http.ResponseWriter, r *http.Request)
 func (h handler) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	h(w, r)
-	return w.Result(), r.Context().Err()
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
 // vector is an answer with a series for each set of labels.

@@ -72,6 +72,25 @@ func failed(n int) o.Report {
 	})
 }
 
+// refused is a run that two gates stopped before its last wave.
+func refused() o.Report {
+	return change(fleet(3), func(r *o.Report) {
+		code := o.ExitHalted
+		r.ExitCode, r.State = &code, o.Halted
+		r.Waves[2].State, r.Waves[2].Started, r.Waves[2].Ended = o.Pending, time.Time{}, time.Time{}
+		r.Waves[2].Hosts[0].Outcome, r.Waves[2].Hosts[0].Patch = o.HostNotAttempted, nil
+		answer := func(gate, when string, minute int, reason string) o.GateAnswer {
+			return o.GateAnswer{Gate: gate, When: when, Time: began.Add(time.Duration(minute) * time.Minute), OK: reason == "", Reason: reason}
+		}
+		r.Waves[0].Gates = []o.GateAnswer{answer("failed-units", "after wave 0", 1, "x"), answer("failed-units", "before wave 1", 1, "")}
+		why := "prox: nginx.service failed at 04:01:31 UTC; it had not before the host was patched"
+		r.Waves[1].Gates = []o.GateAnswer{
+			answer("failed-units", "after wave 1", 2, why), answer("grafana", "after wave 1", 2, "http://grafana:3000/api/health answered 503 Service Unavailable"),
+		}
+		r.Reason = "halted after wave 1: gate failed-units: " + why + "; it last said yes at 04:01:00 UTC, before wave 1; no was also said by: grafana"
+	})
+}
+
 func nothing(n int) o.Report {
 	return change(fleet(n), func(r *o.Report) {
 		for i := range r.Waves {
@@ -115,6 +134,7 @@ func all() map[string]Notice {
 		"attended":      Summary(attended(), false, links),
 		"failure":       Summary(failed(3), false, links),
 		"failure-3000":  Summary(failed(3000), true, links),
+		"gates":         Summary(refused(), false, links),
 		"losses":        Summary(losses, false, links),
 		"recovered":     Summary(fleet(3), true, links),
 		"nothing":       Summary(nothing(3), false, links),

@@ -77,7 +77,10 @@ func headline(r orchestrator.Report) string {
 	for h := range losses(r) {
 		names = append(names, h.Name)
 	}
+	refused := r.Refused()
 	switch {
+	case r.State == orchestrator.Halted && len(refused) > 0:
+		return "Patching was halted by the gate " + refused[0].Gate
 	case len(names) == 0:
 		return "Patching failed"
 	case r.State == orchestrator.Passed:
@@ -115,7 +118,10 @@ func lost(r orchestrator.Report) int {
 
 // trouble says which host, which task and why, what was not touched, and what to do next.
 func trouble(m *notify.Message, r orchestrator.Report) {
-	var hosts []string
+	var wrong []string
+	for _, a := range r.Refused() {
+		wrong = append(wrong, fmt.Sprintf("gate %s, %s, at %s UTC: %s", a.Gate, a.When, a.Time.UTC().Format(time.TimeOnly), first(a.Reason, 200)))
+	}
 	for h, w := range losses(r) {
 		s := h.Name
 		if w.Group != "" { // by hand there are no waves
@@ -128,13 +134,13 @@ func trouble(m *notify.Message, r orchestrator.Report) {
 		if h.Message != "" {
 			s += ": " + first(h.Message, 200)
 		}
-		hosts = append(hosts, s)
+		wrong = append(wrong, s)
 		if m.Code == "" {
 			m.Code = detail(h)
 		}
 	}
-	if len(hosts) > 0 {
-		m.Fields = append(m.Fields, notify.Field{Name: "What went wrong", Value: strings.Join(some(hosts, mostLost), "\n")})
+	if len(wrong) > 0 {
+		m.Fields = append(m.Fields, notify.Field{Name: "What went wrong", Value: strings.Join(some(wrong, mostLost), "\n")})
 	}
 	var left []string
 	for _, w := range r.Waves {

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"homelab-patch-orchestrate/orchestrator"
+)
+
+// kill starts a run, kills it in wave 0, and waits until its Ansible has ended.
+func (b *bench) kill() (id string) {
+	b.t.Helper()
+	c, _ := b.waiting()
+	c.Process.Kill()
+	c.Wait()
+	os.Remove(b.path("fifo"))
+	b.eventually("the orphan has ended", func() bool {
+		f, err := os.Open(b.path("state/lock"))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		defer f.Close()
+		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+	})
+	return b.journal().ID
+}
+
+// command of a verb on the bench.
+func (b *bench) verb(code int, args ...string) result {
+	b.t.Helper()
+	args = append(args, "--project", b.path("project"), "--inventory", b.path("hosts.yml"), "--state", b.path("state"),
+		"--textfile", b.path("run.prom"), "--config", b.path("settings.yaml"))
+	r := b.do(b.bare(args...))
+	if r.code != code {
+		b.t.Fatalf("%v: exit code %d, want %d\n%s\n%s", args[:2], r.code, code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// A run that was killed is gone on with: the wave it was in, then the others, as the same run. What unattended units do
+// with such a run in the same boot is to close it.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "{}\n")
+	wants(t, "nothing yet", b.verb(0, "resume").stderr, "nothing to resume: there is no run")
+	id := b.kill()
+	r := b.verb(0, "resume")
+	if j := b.journal(); j.ID != id || j.State != orchestrator.Passed || len(j.Resumed) != 1 || j.Kind != orchestrator.Full {
+		t.Errorf("the run: %+v", j)
+	}
+	if got := b.touched(); got != "one one two ctl" { // a playbook that knows nothing of us does not know what it has done
+		t.Errorf("touched %q", got)
+	}
+	wants(t, "stdout", r.stdout, "3 patched")
+	if m := b.metrics(); m.ExitCode != 0 || m.Running || m.LastSuccess.IsZero() {
+		t.Errorf("metrics: %+v", m)
+	}
+	wants(t, "nothing left", b.verb(0, "resume").stderr, "nothing to resume", "passed")
+
+	os.Remove(b.path("touched"))
+	id = b.kill()
+	b.verb(0, "resume", "--boot")
+	j := b.journal()
+	if j.ID != id || j.State != orchestrator.Interrupted || !strings.Contains(j.Reason, "the machine did not") {
+		t.Errorf("the run: %+v", j)
+	}
+	if m := b.metrics(); m.ExitCode != 130 || m.Running {
+		t.Errorf("metrics: %+v", m)
+	}
+}
+
+// A retry has the hosts that were lost, and no other; when it brings them through, the full run is a success.
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "budget: 1\n")
+	b.write("break-one", "")
+	b.write("break-ctl", "")
+	b.run(4)
+	id := b.journal().ID
+	if got := b.touched(); got != "one two ctl" {
+		t.Errorf("touched %q", got)
+	}
+	os.Remove(b.path("break-one"))
+	b.verb(4, "retry", id)
+	if got := b.touched(); got != "one two ctl one ctl" {
+		t.Errorf("touched %q", got)
+	}
+	if m := b.metrics(); m.ExitCode != 4 || !m.LastSuccess.IsZero() {
+		t.Errorf("metrics: %+v", m)
+	}
+	os.Remove(b.path("break-ctl"))
+	b.verb(0, "retry", "latest")
+	if got := b.touched(); got != "one two ctl one ctl ctl" {
+		t.Errorf("touched %q", got)
+	}
+	j := b.journal()
+	if m := b.metrics(); m.ExitCode != 0 || m.LastSuccess.IsZero() || len(m.Waves) != 3 || m.Waves[0].Hosts["patched"] != 1 {
+		t.Errorf("metrics: %+v", m)
+	}
+	if j.Kind != orchestrator.Retry || len(j.Waves) != 1 {
+		t.Errorf("%+v", j)
+	}
+	wants(t, "nobody", b.verb(2, "retry", j.ID).stderr, "has no host left")
+	wants(t, "unknown", b.verb(2, "retry", "20200101T000000Z-000000").stderr, "there is no run")
+}
+
+// What systemd calls after its main process has died.
+func TestFinalize(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	finalize := func(env ...string) result {
+		t.Helper()
+		c := b.bare("finalize", "--project", b.path("project"), "--inventory", b.path("hosts.yml"), "--state", b.path("state"),
+			"--textfile", b.path("run.prom"), "--config", b.path("settings.yaml"))
+		c.Env = append(c.Env, env...)
+		r := b.do(c)
+		if r.code != 0 {
+			t.Errorf("%v: exit code %d\n%s", env, r.code, r.stderr)
+		}
+		return r
+	}
+	id := b.kill()
+	finalize("SERVICE_RESULT=exec-condition")
+	if j := b.journal(); j.State != orchestrator.Running {
+		t.Errorf("a start that was skipped has closed run %s: %s", id, j.State)
+	}
+	finalize("SERVICE_RESULT=signal", "EXIT_CODE=killed", "EXIT_STATUS=KILL")
+	if j := b.journal(); j.ID != id || j.State != orchestrator.Interrupted || j.Reason != "its process was ended by SIGKILL" || j.Waves[0].Hosts[0].Outcome != orchestrator.HostInterrupted {
+		t.Errorf("the run: %+v", j)
+	}
+	if m := b.metrics(); m.ExitCode != 130 || m.Running {
+		t.Errorf("metrics: %+v", m)
+	}
+	finalize("SERVICE_RESULT=success", "EXIT_CODE=exited", "EXIT_STATUS=0")
+
+	// Its hosts are patched by hand: those that it did not finish, as a run of their own.
+	os.Remove(b.path("touched"))
+	b.verb(0, "resume")
+	if j := b.journal(); j.Kind != orchestrator.Retry || j.Of != id || b.touched() != "one two ctl" {
+		t.Errorf("%+v; touched %q", j, b.touched())
+	}
+	if m := b.metrics(); m.ExitCode != 0 || m.LastSuccess.IsZero() {
+		t.Errorf("metrics: %+v", m)
+	}
+	if _, err := os.Stat(b.path("state/runs/" + id)); errors.Is(err, os.ErrNotExist) {
+		t.Error("the journal of the run is gone")
+	}
+}

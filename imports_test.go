@@ -18,21 +18,22 @@ const ours = "homelab-patch-orchestrate/"
 // below one listed follows its rules. "*" is everything.
 func rooms() map[string][]string {
 	return map[string][]string{
-		"cmd":              {"*"},
-		"e2e":              {"*"},
-		"ansible":          nil,
-		"inventory":        nil,
-		"metrics":          nil,
-		"monitoring":       nil,
-		"notify":           nil,
-		"runner":           nil,
-		"orchestrator":     {"runner", "inventory"},
-		"ara":              {"runner"},
-		"internal/config":  {"orchestrator", "notify"},
-		"internal/gate":    {"orchestrator", "runner"},
-		"internal/message": {"orchestrator", "notify"},
-		"internal/report":  {"orchestrator", "runner"},
-		"internal/tui":     {"orchestrator", "runner"},
+		"cmd":                {"*"},
+		"e2e":                {"*"},
+		"ansible":            nil,
+		"inventory":          nil,
+		"metrics":            nil,
+		"monitoring":         nil,
+		"notify":             nil,
+		"runner":             nil,
+		"orchestrator":       {"runner", "inventory", "internal/failpoint"},
+		"ara":                {"runner"},
+		"internal/failpoint": nil,
+		"internal/config":    {"orchestrator", "notify"},
+		"internal/gate":      {"orchestrator", "runner"},
+		"internal/message":   {"orchestrator", "notify"},
+		"internal/report":    {"orchestrator", "runner"},
+		"internal/tui":       {"orchestrator", "runner"},
 	}
 }
 

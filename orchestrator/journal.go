@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"homelab-patch-orchestrate/internal/failpoint"
 )
 
 // Version is the version of the journal that this package writes, and the newest it reads.
@@ -66,7 +68,7 @@ type disk struct {
 }
 
 func (d disk) done(step, path string) {
-	failpoint(step)
+	failpoint.At(step)
 	if d.after != nil {
 		d.after(step, path)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"homelab-patch-orchestrate/internal/failpoint"
 	"homelab-patch-orchestrate/runner"
 )
 
@@ -114,9 +115,9 @@ func (s *session) waves(ctx context.Context, i int) error {
 // conclude ends the run, unless a later process will.
 func (s *session) conclude(ctx context.Context, err error) (Report, error) {
 	if errors.Is(err, errAwaiting) {
-		failpoint("reboot-before")
+		failpoint.At("reboot-before")
 		err = s.Reboot(context.WithoutCancel(ctx), s.report)
-		failpoint("reboot-after")
+		failpoint.At("reboot-after")
 		if err == nil {
 			return s.report, nil
 		}
@@ -259,9 +260,9 @@ func (s *session) commit(ctx context.Context) error {
 	if err := s.run.save(s.report); err != nil {
 		return fmt.Errorf("%w (%w)", err, errJournal)
 	}
-	failpoint("told-before")
+	failpoint.At("told-before")
 	s.tell(ctx, s.changes...)
-	failpoint("told-after")
+	failpoint.At("told-after")
 	s.changes = nil
 	return nil
 }

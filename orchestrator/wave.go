@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"homelab-patch-orchestrate/internal/failpoint"
 	"homelab-patch-orchestrate/runner"
 )
 
@@ -61,9 +62,9 @@ func (s *session) attempt(ctx context.Context, i int) error {
 	if err := s.commit(ctx); err != nil {
 		return err
 	}
-	failpoint("engine-before")
+	failpoint.At("engine-before")
 	err := s.patch(ctx, i)
-	failpoint("engine-after")
+	failpoint.At("engine-after")
 	if err != nil {
 		return s.closeWave(ctx, i, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"time"
 
+	"homelab-patch-orchestrate/internal/failpoint"
 	"homelab-patch-orchestrate/internal/message"
 	"homelab-patch-orchestrate/metrics"
 	"homelab-patch-orchestrate/orchestrator"
@@ -113,10 +114,13 @@ func (r record) tell(report orchestrator.Report, code int, store *orchestrator.S
 			report.Waves = whole.Waves
 		}
 	}
+	failpoint.At("message-before")
 	if r.kind != orchestrator.Check {
 		r.post.tellOf(report.ID, message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.links))
 	}
+	failpoint.At("message-after")
 	r.metrics(report, code)
+	failpoint.At("metrics-after")
 	return r
 }
 

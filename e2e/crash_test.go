@@ -1,0 +1,150 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"homelab-patch-orchestrate/e2e"
+)
+
+// crash is a moment of the weekly run at which the program ends.
+type crash struct {
+	point string // see internal/failpoint
+	power bool   // the power of the controller is cut there; else the program is killed
+}
+
+func (c crash) String() string {
+	if c.power {
+		return "power cut at " + c.point
+	}
+	return "killed at " + c.point
+}
+
+// small is a fleet of two: what matters here is the controller.
+const small = `all:
+  children:
+    patch_controller: {hosts: {infra-services: {ansible_connection: local}}}
+    patching_targets: {hosts: {saltierpoop: {ansible_user: someone, ansible_become: true, patching_reboot: never}, infra-services: {}}}
+    patching_wave0: {hosts: {saltierpoop: {}}}
+    patching_wave1: {hosts: {infra-services: {}}}
+`
+
+// TestCrashes ends the program at moments with an effect on the world. What systemd starts then, or after the next boot,
+// brings the run to an end; the run of the next week finds everything in order.
+func TestCrashes(t *testing.T) {
+	points := []crash{ // one of each kind; the others in the full suites
+		{"engine-before:1", false}, {"engine-after:1", true}, {"reboot-before:1", true}, {"reboot-after:1", false},
+		{"message-before:1", false}, {"metrics-after:1", true},
+	}
+	if os.Getenv("E2E_FULL") == "1" {
+		points = nil
+		for _, name := range []string{"engine-before:1", "engine-before:2", "engine-after:1", "engine-after:2", "reboot-before:1",
+			"reboot-after:1", "message-before:1", "message-after:1", "metrics-after:1", "told-before:1", "told-after:3"} {
+			points = append(points, crash{name, false}, crash{name, true})
+		}
+	}
+	lab := e2e.Up(t, e2e.Options{})
+	ev := e2e.Record(t, lab, "crashes", "The program ends where it hurts")
+	path := filepath.Join(t.TempDir(), program)
+	build := exec.Command("go", "build", "-tags", "failpoints", "-o", path, "../cmd/"+program)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	well := 0
+	for i, c := range points {
+		t.Run(c.String(), func(t *testing.T) {
+			lab := lab.For(t)
+			if i > 0 {
+				lab.Reset()
+			}
+			lab.Push(controller, path, "/usr/local/bin/"+program)
+			c.check(t, lab, ev)
+			if !t.Failed() {
+				well++
+			}
+		})
+	}
+	ev.Lines("crash points that ended well", fmt.Sprintf("%d/%d", well, len(points)))
+}
+
+func (c crash) check(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
+	write(lab, controller, "/etc/homelab/hosts.yml", small)
+	write(lab, controller, "/etc/homelab/patch-orchestrate.yaml", "inventory: /etc/homelab/hosts.yml\nfailed_units: false\n")
+	service(t, lab)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(unitsSaid(lab))
+		}
+	})
+	c.arm(lab)
+	began := time.Now()
+	fire(lab)
+	if c.power {
+		e2e.Eventually(t, 3*time.Minute, "the program stands at "+c.point, func() error {
+			if out := lab.Run(t.Context(), controller, "sh", "-c", "ps -eo stat=,comm= | grep '^T.* homelab-patch-o'"); out.Code != 0 {
+				return fmt.Errorf("it does not")
+			}
+			return nil
+		})
+		disarm(lab)
+		lab.Fault("kill", controller)
+		lab.Start(controller)
+		lab.Wait(controller, time.Minute)
+	} else {
+		e2e.Eventually(t, 3*time.Minute, "the program is killed at "+c.point, func() error {
+			if said := unitsSaid(lab); !strings.Contains(said, "code=killed, status=9/KILL") && !strings.Contains(said, "result 'signal'") {
+				return fmt.Errorf("%s", said)
+			}
+			return nil
+		})
+		disarm(lab)
+		if ids := runs(lab); c.point == "reboot-before:1" && journal(t, lab, ids[len(ids)-1]).ExitCode == nil {
+			lab.Run(t.Context(), controller, "systemctl", "reboot") // nobody else does
+		}
+	}
+	r := ended(t, lab, 1, 3*time.Minute)
+	ev.Call(c.String(), e2e.Output{Code: *r.ExitCode}, time.Since(began), r.State+": "+r.Reason)
+
+	fire(lab)
+	next := ended(t, lab, 2, 3*time.Minute)
+	ev.Call("the next week", e2e.Output{Code: *next.ExitCode}, 0, next.State+": "+next.Reason)
+	if next.State != "passed" || *next.ExitCode != 0 {
+		t.Errorf("the next run is %s, %d: %s", next.State, *next.ExitCode, next.Reason)
+	}
+	for _, name := range []string{"saltierpoop", controller} {
+		if n := transactions(lab, name); n != 1 {
+			t.Errorf("%s: %d transactions of apt", name, n)
+		}
+		if got := lab.Version(name, "lab-app"); got != "2.0-1" {
+			t.Errorf("%s: lab-app %q", name, got)
+		}
+	}
+	wantMetrics(t, lab, controller, "patch_orchestrate.prom", map[string]float64{"last_exit_code": 0, "running": 0})
+	wantMetrics(t, lab, controller, "patch.prom", map[string]float64{"reboot_required": 0})
+	wantEnded(t, lab)
+}
+
+// arm has the program of the units, not that which finalizes, end at the point.
+func (c crash) arm(lab *e2e.Lab) {
+	env := c.point
+	if c.power {
+		env += ":stop"
+	}
+	for unit, args := range map[string]string{"": "run --wait 4h", "-resume": "resume --boot"} {
+		write(lab, controller, "/etc/systemd/system/homelab-patch-orchestrate"+unit+".service.d/crash.conf",
+			"[Service]\nExecStart=\nExecStart=env HOMELAB_PATCH_FAILPOINT="+env+" "+program+" "+args+"\n")
+	}
+	lab.Exec(controller, "systemctl", "daemon-reload")
+}
+
+func disarm(lab *e2e.Lab) {
+	lab.Shell(controller, "rm -f /etc/systemd/system/homelab-patch-orchestrate*.service.d/crash.conf; systemctl daemon-reload")
+}

@@ -14,7 +14,7 @@ import (
 
 // The orchestrator is killed in mid-upgrade: Ansible goes with it, apt does not, and the next run finds what was done.
 func TestOrchestratorKilled(t *testing.T) {
-	onEach(t, e2e.Options{}, "killed", "The orchestrator is killed in mid-upgrade", orchestratorKilled)
+	onFull(t, e2e.Options{}, "killed", "The orchestrator is killed in mid-upgrade", orchestratorKilled)
 }
 
 func orchestratorKilled(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {

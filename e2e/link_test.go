@@ -19,7 +19,7 @@ func withSlow() []string {
 
 // A link that is down for a minute in mid-upgrade interrupts nothing.
 func TestLinkDown(t *testing.T) {
-	onEach(t, e2e.Options{}, "link", "A lost link in mid-upgrade", linkDown)
+	onFull(t, e2e.Options{}, "link", "A lost link in mid-upgrade", linkDown)
 }
 
 func linkDown(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {

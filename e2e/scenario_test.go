@@ -49,6 +49,17 @@ type buildError struct {
 
 func (e *buildError) Error() string { return "make build: " + e.err.Error() + "\n" + string(e.out) }
 
+// onFull is onEach in the full suites; else the older generation does.
+func onFull(t *testing.T, o e2e.Options, suite, title string, scenario func(*testing.T, *e2e.Lab, *e2e.Evidence)) {
+	t.Helper()
+	if os.Getenv("E2E_FULL") == "1" {
+		onEach(t, o, suite, title, scenario)
+		return
+	}
+	lab := up(t, o)
+	scenario(t, lab, e2e.Record(t, lab, suite, title))
+}
+
 // onEach runs a scenario once a generation of controllers, which differ in Debian, Ansible and Python. prox is of the
 // controller's generation, saltierpoop always of the older one. Each leaves a record of its own.
 func onEach(t *testing.T, o e2e.Options, suite, title string, scenario func(*testing.T, *e2e.Lab, *e2e.Evidence)) {

@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -47,7 +48,10 @@ func ended(t *testing.T, lab *e2e.Lab, n int, timeout time.Duration) report {
 		if out.Code != 0 {
 			return errors.New("the controller is off")
 		}
-		r = journal(t, lab, ids[len(ids)-1])
+		r = report{}
+		if err := json.Unmarshal([]byte(out.Stdout), &r); err != nil {
+			return err
+		}
 		if r.ExitCode == nil {
 			return fmt.Errorf("run %s is %s", r.ID, r.State)
 		}

@@ -103,9 +103,9 @@ func (c crash) check(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 			}
 			return nil
 		})
+		disarm(t, lab)
 		lab.Fault("kill", controller)
 		lab.Start(controller)
-		disarm(t, lab)
 	} else {
 		e2e.Eventually(t, 3*time.Minute, "the program is killed at "+c.point, func() error {
 			if said := lab.Run(t.Context(), controller, "journalctl", "--no-pager", "--since", since, "-o", "cat", "-u", "homelab-patch-orchestrate*").Stdout; !strings.Contains(said, "code=killed, status=9/KILL") && !strings.Contains(said, "result 'signal'") {

@@ -19,8 +19,8 @@ type account struct {
 	kind      Kind
 	of        string
 	budget    int
-	hash      int               // of the project when it began, plus one; 0: it did not
-	state     map[string]State  // by "" for the run and the number of a wave: known to be durable
+	hash      int                // of the project when it began, plus one; 0: it did not
+	state     map[string]State   // by "" for the run and the number of a wave: known to be durable
 	answer    map[string]Outcome // by host: how it came out, when it was last asked for
 	excused   map[string]bool
 	heard     map[string]Outcome // by host: what was said to be durable
@@ -29,6 +29,7 @@ type account struct {
 	broken    bool               // and that was too much
 	ends      int                // times that its end was told
 	onDisk    bool
+	read      int // when its journal was last compared with this, in steps of the world
 }
 
 // ask is the latest answer of a gate in this process.
@@ -39,8 +40,8 @@ type ask struct {
 	yes  bool
 }
 
-// open begins the account of a run.
-func (h *history) open(id string, policy Policy) {
+// begun begins the account of a run.
+func (h *history) begun(id string, policy Policy) {
 	h.order = append(h.order, id)
 	h.account[id] = &account{id: id, kind: policy.Kind(), of: policy.Of, budget: policy.Budget, state: map[string]State{}, answer: map[string]Outcome{},
 		excused: map[string]bool{}, heard: map[string]Outcome{}, touched: map[string]bool{}}
@@ -94,7 +95,12 @@ func (h *history) mayAct(id string, w Wave, policy Policy) {
 		bad("after a stop")
 	default:
 	}
+	if _, err := h.st.Lock(); !errors.Is(err, ErrLocked) {
+		bad("without the lock")
+	}
 	switch {
+	case h.full:
+		bad("when the journal could not be written")
 	case h.ctx.Err() != nil:
 		bad("after %v", context.Cause(h.ctx))
 	case h.held:
@@ -244,6 +250,12 @@ func (h *history) judge(run *Run, report Report, err error, resumed bool) {
 		}
 		return
 	}
+	if errors.Is(err, errJournal) {
+		if h.count("journals that could not be written"); code != ExitFailed || !h.full {
+			bad("the journal could not be written: %t", h.full)
+		}
+		return
+	}
 	down := (*ShutdownError)(nil)
 	shutdown := errors.As(context.Cause(h.ctx), &down)
 	if !report.State.Final() {
@@ -291,7 +303,7 @@ func (h *history) judge(run *Run, report Report, err error, resumed bool) {
 	case Halted:
 		want = ExitHalted
 		why := []string{}
-		for _, no := range []string{"hold", "project", "gate", "preflight", "deadline"} {
+		for _, no := range []string{"hold", "unknown", "project", "gate", "preflight", "deadline"} {
 			if h.noes[no] {
 				why = append(why, no)
 			}
@@ -317,7 +329,7 @@ func (h *history) judge(run *Run, report Report, err error, resumed bool) {
 		}
 	case Failed:
 		want = ExitFailed
-		if disk := report.Reboot; !h.noes["engine"] && !h.noes["reboot"] && (disk == nil || !resumed) {
+		if disk := report.Reboot; !h.noes["engine"] && !h.noes["reboot"] && !h.noes["unknown"] && (disk == nil || !resumed) {
 			bad("nothing was broken")
 		}
 	case AwaitingReboot:
@@ -410,8 +422,18 @@ func (h *history) missing(r Report) bool {
 
 // audit checks after each process what is on the disk.
 func (h *history) audit() {
-	for _, id := range h.order[max(0, len(h.order)-2):] {
-		h.read(id)
+	later := "" // the run that began after
+	for i, id := range slices.Backward(h.order) {
+		a := h.account[id]
+		if i == len(h.order)-1 || !a.at("").Final() {
+			h.read(id)
+		}
+		if a.onDisk && !a.at("").Final() && later != "" {
+			h.t.Errorf("run %s is %s, and run %s has begun", id, a.at(""), later)
+		}
+		if a.onDisk {
+			later = id
+		}
 	}
 	lock, err := h.st.Lock()
 	h.ok(err)
@@ -421,6 +443,10 @@ func (h *history) audit() {
 // read compares a run's journal with its account, and takes over from it what nobody heard of before a process died.
 func (h *history) read(id string) {
 	a := h.account[id]
+	if a.read == h.steps {
+		return // nothing was written since
+	}
+	a.read = h.steps
 	bad := func(format string, args ...any) { h.t.Errorf("run %s on disk: %s", id, fmt.Sprintf(format, args...)) }
 	r, err := h.st.Load(id)
 	if errors.Is(err, os.ErrNotExist) {

@@ -71,7 +71,7 @@ func inMemory(t *testing.T) string {
 
 // play is some weeks of the controller, at whose end every run must have come to its own.
 func (h *history) play() {
-	for range 1 + h.rand.IntN(4) {
+	for range 1 + h.rand.IntN(3) {
 		h.between()
 		boot, unit := h.boot, h.chance(70)
 		var do func(*Lock)
@@ -128,9 +128,9 @@ func (h *history) systemd(boot int, died, unit bool) {
 				h.sleep(3 * time.Hour)
 			}
 			died = h.process(func(lock *Lock) { h.resume(lock, true) })
-		case unit && died:
-			again := false
-			died = h.process(func(lock *Lock) { again = h.finalize(lock) })
+		case unit && (died || h.open()):
+			again, was := false, died
+			died = h.process(func(lock *Lock) { again = h.finalize(lock, was) })
 			if unit = false; again {
 				unit = true
 				died = h.process(func(lock *Lock) { h.resume(lock, true) })
@@ -139,6 +139,12 @@ func (h *history) systemd(boot int, died, unit bool) {
 			return
 		}
 	}
+}
+
+// open reports whether a run has no end yet.
+func (h *history) open() bool {
+	r, err := h.st.Latest()
+	return err == nil && !r.State.Final()
 }
 
 // between is the time between two processes: people come and go.
@@ -178,7 +184,7 @@ func (h *history) between() {
 		h.policy.Soak = time.Duration(1+h.rand.IntN(90)) * time.Minute
 	}
 	if h.chance(30) {
-		h.policy.WaveDeadline = 25 * time.Minute
+		h.policy.WaveDeadline = 25*time.Minute + 30*time.Second
 	}
 	h.took = Durations{}
 	if h.chance(30) {
@@ -242,8 +248,15 @@ func (h *history) run(lock *Lock, policy Policy, old *Report, outcomes []Outcome
 	}
 	run, err := lock.Begin()
 	h.ok(err)
-	h.open(run.ID, policy)
-	report, err := h.orchestrator(run.ID, policy).Run(h.ctx, run, plan)
+	h.begun(run.ID, policy)
+	o := h.orchestrator(run.ID, policy)
+	if !h.calm && h.chance(2) {
+		h.noes["engine"] = true
+		report, err := o.Fail(h.ctx, run, errSick)
+		h.judge(run, report, err, false)
+		return
+	}
+	report, err := o.Run(h.ctx, run, plan)
 	h.judge(run, report, err, false)
 }
 
@@ -289,14 +302,14 @@ func (h *history) resume(lock *Lock, atBoot bool) {
 	h.judge(run, got, err, true)
 }
 
-// finalize is what the command does after a death. It reports whether it starts the unit that resumes.
-func (h *history) finalize(lock *Lock) (again bool) {
+// finalize is what the command does when a unit's process has ended. It reports whether it starts the unit that resumes.
+func (h *history) finalize(lock *Lock, died bool) (again bool) {
 	report, err := h.st.Latest()
 	if err != nil || report.State.Final() {
 		return false
 	}
 	if report.State == AwaitingReboot {
-		return true
+		return died && report.Reboot.Boot == fmt.Sprint("boot ", h.boot)
 	}
 	run, err := lock.Reopen(report.ID)
 	h.ok(err)

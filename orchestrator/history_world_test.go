@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,10 +37,13 @@ type history struct {
 	sick       []bool // by gate: it would say no
 	hash       int    // of the project
 	closedDays []time.Time
+	luck       int  // the more, the less goes wrong
 	window     bool // every day until eight in the evening
 	rebootDue  bool
-	breaks     bool // the upgrade of the controller would take its engine away
+	breaks     bool              // the upgrade of the controller would take its engine away
 	fate       map[string]string // by host and run: how its transaction ended
+	full       bool              // the journal cannot be written
+	blocked    string            // by this folder
 	sign       time.Time         // when a process last did something
 
 	// what the operator wants
@@ -70,7 +75,7 @@ func newHistory(t *testing.T, dir string, r *rand.Rand, covered map[string]int) 
 	}
 	h := &history{world: newWorld(t, dir, how), rand: r, covered: covered, optional: map[string]bool{}, gone: map[string]bool{},
 		hostHeld: map[string]bool{}, sick: make([]bool, r.IntN(3)), account: map[string]*account{}, fate: map[string]string{}}
-	h.window = h.chance(20)
+	h.window, h.luck = h.chance(20), 50+h.rand.IntN(400)
 	for w := range h.rand.IntN(3) {
 		h.waves = append(h.waves, nil)
 		for n := range 1 + h.rand.IntN(3) {
@@ -95,7 +100,7 @@ func (h *history) log(format string, args ...any) {
 		h.t.Logf(time.Now().UTC().Format("0102 15:04:05 ")+format, args...)
 	}
 }
-func (h *history) sleep(d time.Duration)   { time.Sleep(d) } // in a bubble: it is the clock that is set
+func (h *history) sleep(d time.Duration) { time.Sleep(d) } // in a bubble: it is the clock that is set
 
 func (h *history) ok(err error) {
 	h.t.Helper()
@@ -141,8 +146,8 @@ func (h *history) process(do func(*Lock)) (died bool) {
 	h.ctx, h.cancel, h.stop, h.once = ctx, cancel, make(chan struct{}), &sync.Once{}
 	h.calls, h.noes, h.worked, h.asked, h.lacking = nil, map[string]bool{}, map[string]bool{}, map[string]ask{}, false
 	h.dieAt = 0
-	if !h.calm && h.chance(35) {
-		h.dieAt = h.steps + 1 + h.rand.IntN(90)
+	if !h.calm && h.chance(40) {
+		h.dieAt = h.steps + 1 + h.rand.IntN(60)
 	}
 	if h.death != lostAll {
 		h.death = []death{killed, powerCut}[h.rand.IntN(2)]
@@ -170,6 +175,11 @@ func (h *history) process(do func(*Lock)) (died bool) {
 		do(lock)
 	})
 	h.dieAt = 0
+	if h.full { // there is room again
+		h.full = false
+		rel, err := filepath.Rel(h.dir, h.blocked)
+		h.ok(errors.Join(err, os.RemoveAll(h.blocked), os.RemoveAll(filepath.Join(h.disk, rel))))
+	}
 	if died {
 		h.count("deaths: " + string(h.death))
 	}
@@ -207,11 +217,9 @@ func (h *history) stir(gates bool) {
 		h.hash++
 	case 5, 6:
 		h.say(h.rand.IntN(4))
-	case 7:
+	case 7, 8:
 		name := h.names[h.rand.IntN(len(h.names))]
 		h.hostHeld[name] = !h.hostHeld[name]
-	case 8:
-		h.closedDays = append(h.closedDays, time.Now().Truncate(24*time.Hour).AddDate(0, 0, 1))
 	case 9, 10, 11:
 		if gates && len(h.sick) > 0 {
 			i := h.rand.IntN(len(h.sick))
@@ -219,8 +227,21 @@ func (h *history) stir(gates bool) {
 			h.tick++
 		}
 	case 12:
+		// As with a full disk, nothing can be written any more.
+		h.blocked = h.st.runDir(h.order[len(h.order)-1]) + "/" + journalFile + ".tmp"
+		h.full = os.Mkdir(h.blocked, 0o700) == nil
+	case 13:
 		h.sleep(5 * time.Hour)
 	}
+}
+
+// unknown reports whether something that is asked for cannot be told.
+func (h *history) unknown() bool {
+	if h.calm || h.rand.IntN(300) > 0 {
+		return false
+	}
+	h.noes["unknown"] = true
+	return true
 }
 
 // wait lets time pass, and reports whether the context ended.
@@ -241,11 +262,17 @@ func (h *history) orchestrator(id string, policy Policy) *Orchestrator {
 		Boot: fmt.Sprint("boot ", h.boot), Reboot: h.reboot, Returned: h.returned(id), Preflight: h.preflight(a),
 		Hold: func() (bool, string, error) {
 			h.calls = append(h.calls, "hold")
+			if h.unknown() {
+				return false, "", errSick
+			}
 			h.noes["hold"] = h.noes["hold"] || h.held
 			return h.held, "a hold", nil
 		},
 		HostHold: func(host string) (bool, string, error) {
 			h.calls = append(h.calls, "host hold")
+			if h.unknown() {
+				return false, "", errSick
+			}
 			if h.hostHeld[host] {
 				a.answer[host] = Held
 			}
@@ -253,6 +280,9 @@ func (h *history) orchestrator(id string, policy Policy) *Orchestrator {
 		},
 		Fingerprint: func() (Project, error) {
 			h.calls = append(h.calls, "fingerprint")
+			if h.unknown() {
+				return Project{}, errSick
+			}
 			if a.hash == 0 {
 				a.hash = h.hash + 1
 			}
@@ -283,7 +313,7 @@ func (h *history) gate(i int) Gate {
 		h.step()
 		h.calls = append(h.calls, name)
 		h.stir(false)
-		if wait(ctx, time.Duration(h.rand.IntN(62))*time.Second) { // a minute is too long
+		if wait(ctx, time.Duration(h.rand.IntN(61))*time.Second+time.Second/2) { // a minute is too long
 			if h.ctx.Err() == nil {
 				h.noes["gate"] = true
 			}
@@ -371,7 +401,7 @@ func (h *history) engine(id string, policy Policy) engineFunc {
 
 // patch is the luck of one host.
 func (h *history) patch(id string, host Host, policy Policy, emit func(runner.Event)) (o runner.Outcome, answer Outcome, reached bool) {
-	luck := h.rand.IntN(100)
+	luck := h.rand.IntN(h.luck)
 	switch {
 	case luck < 4:
 		return runner.Unreachable, HostUnreachable, false
@@ -391,9 +421,9 @@ func (h *history) patch(id string, host Host, policy Policy, emit func(runner.Ev
 	if h.results[host.Name] != id { // else it is looked at again
 		h.results[host.Name] = id
 		h.upgrades[key]++
-		h.fate[key] = []string{"patched", "patched", "patched", "patched", "patched", "unchanged", "failed", "reported"}[h.rand.IntN(8)]
-		if h.chance(70) && h.fate[key] != "unchanged" {
-			h.fate[key] = "patched"
+		h.fate[key] = []string{"patched", "unchanged"}[h.rand.IntN(2)]
+		if luck < 14 {
+			h.fate[key] = []string{"failed", "reported"}[h.rand.IntN(2)]
 		}
 	}
 	if n := h.upgrades[key]; n > 1 {

@@ -38,7 +38,7 @@ func TestCrashSweep(t *testing.T) {
 				stride = 1
 			}
 			for at := 1; ; at++ {
-				w := newWorld(t, how)
+				w := newWorld(t, inMemory(t), how)
 				w.dieAt = at
 				if !w.life(w.run) {
 					break // it came to its end before that step
@@ -47,7 +47,7 @@ func TestCrashSweep(t *testing.T) {
 				w.dieAt = 0
 				w.settled()
 				for again := 1; ; again += stride {
-					w := newWorld(t, how)
+					w := newWorld(t, inMemory(t), how)
 					w.dieAt = at
 					w.life(w.run)
 					w.dieAt = w.steps + again
@@ -91,8 +91,11 @@ type world struct {
 	ended    []string          // runs that an observer heard the end of
 }
 
-func newWorld(t *testing.T, how death) *world {
-	dir := inMemory(t)
+// newWorld has its store in dir, which need not exist.
+func newWorld(t *testing.T, dir string, how death) *world {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	w := &world{t: t, dir: dir + "/state", disk: dir + "/durable", death: how, boot: 1,
 		upgrades: map[string]int{}, results: map[string]string{}, requests: map[string]int{}}
 	w.store()

@@ -97,16 +97,6 @@ func (s *session) ask(ctx context.Context, i int, when string) error {
 	return nil
 }
 
-// askAgain is the last thing before wave i begins: the gates are asked about the wave before it once more. That may take
-// minutes, in which someone may have said stop.
-func (s *session) askAgain(ctx context.Context, i int) error {
-	before := fmt.Sprintf("before wave %d", s.report.Waves[i].Number)
-	if err := s.ask(ctx, i-1, before); err != nil {
-		return err
-	}
-	return s.interrupted(ctx, before)
-}
-
 // lastYes returns the latest yes of a gate.
 func (r Report) lastYes(gate string) (yes GateAnswer, ok bool) {
 	for _, w := range r.Waves {

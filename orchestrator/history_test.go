@@ -1,48 +1,62 @@
 package orchestrator
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-
-	"homelab-patch-orchestrate/inventory"
-	"homelab-patch-orchestrate/runner"
+	"testing/synctest"
+	"time"
 )
 
-// TestRandomHistories runs random fleets with random luck, and checks what must hold whatever happens.
+// TestRandomHistories plays random weeks of random fleets: processes that patch and die, what systemd and an operator
+// start next, and a world that changes whenever anything takes time. An account that trusts no journal says what may
+// happen; see account_test.go. A history that fails is played again alone with ORCHESTRATOR_HISTORY=SEED:NUMBER.
 func TestRandomHistories(t *testing.T) {
-	seed := rand.Uint64()
-	runs, most := 120, 2000 // until each end was seen; the rarest is one in some thirty
-	store, err := Open(inMemory(t) + "/state")
-	if err != nil {
-		t.Fatal(err)
+	seed, first, least, most, budget := rand.Uint64(), 0, 200, 20_000, 2*time.Second
+	if os.Getenv("E2E_FULL") == "1" {
+		least, most = 100_000, 100_000
 	}
-	lock, err := store.Lock()
-	if err != nil {
-		t.Fatal(err)
+	if again := os.Getenv("ORCHESTRATOR_HISTORY"); again != "" {
+		if _, err := fmt.Sscanf(again, "%d:%d", &seed, &first); err != nil {
+			t.Fatalf("ORCHESTRATOR_HISTORY=%s: want SEED:NUMBER", again)
+		}
+		least, most = 1, 1
 	}
-	defer lock.Close()
-	ends := map[int]int{}
-	all := []int{ExitDone, ExitFailed, ExitHalted, ExitLosses, ExitInterrupted, 143}
-	for i := 0; i < runs || i < most && slices.ContainsFunc(all, func(code int) bool { return ends[code] == 0 }); i++ {
-		h := &history{t: t, rand: rand.New(rand.NewPCG(seed, uint64(i))), store: store, state: map[string]State{}, decided: map[string]bool{}, lostIn: map[int]int{}, lastWave: -1}
-		ends[h.play(lock)]++
-		if t.Failed() {
-			t.Fatalf("seed %d, history %d", seed, i)
+	base, covered := inMemory(t), map[string]int{}
+	must := []string{"exit 0", "exit 1", "exit 3", "exit 4", "exit 6", "exit 130", "exit 143", "resumed", "closed", "whole fleet well after a retry"}
+	lacks := func(key string) bool { return covered[key] == 0 }
+	begin, n := time.Now(), 0
+	for ; n < least || n < most && (time.Since(begin) < budget || slices.ContainsFunc(must, lacks)); n++ {
+		dir := fmt.Sprintf("%s/%d", base, n)
+		synctest.Test(t, func(t *testing.T) {
+			defer func() {
+				if t.Failed() {
+					t.Logf("ORCHESTRATOR_HISTORY=%d:%d plays it again", seed, first+n)
+				}
+			}()
+			h := newHistory(t, dir, rand.New(rand.NewPCG(seed, uint64(first+n))), covered)
+			h.trace = most == 1
+			h.play()
+		})
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, code := range all {
-		if ends[code] == 0 {
-			t.Errorf("no history of %d ended with %d: %v (seed %d)", most, code, ends, seed)
+	for _, key := range must {
+		if lacks(key) && most > 1 {
+			t.Errorf("%d histories and never: %s (seed %d)", n, key, seed)
 		}
 	}
-	t.Logf("%v", ends)
+	t.Logf("%d histories in %s, seed %d", n, time.Since(begin).Round(time.Millisecond), seed)
+	if most != 20_000 || testing.Verbose() {
+		for _, key := range slices.Sorted(maps.Keys(covered)) {
+			t.Logf("%8d %s", covered[key], key)
+		}
+	}
 }
 
 // inMemory returns a folder where an fsync costs nothing, if there is one.
@@ -55,219 +69,261 @@ func inMemory(t *testing.T) string {
 	return dir
 }
 
-// history is one random run, and what was seen of it.
-type history struct {
-	t        *testing.T
-	rand     *rand.Rand
-	store    *Store
-	run      *Run
-	budget   int
-	state    map[string]State // by "" for the run and the number of a wave
-	decided  map[string]bool  // hosts with an outcome
-	lostIn   map[int]int      // by wave: hosts that count against the budget
-	stopped  bool             // someone said stop, or a gate said no
-	lastWave int
-	gated    bool   // there is a gate
-	asked    int    // how often it was asked since the latest wave began
-	when     string // it was last asked
-	cancel   context.CancelCauseFunc
-	stop     chan struct{}
+// play is some weeks of the controller, at whose end every run must have come to its own.
+func (h *history) play() {
+	for range 1 + h.rand.IntN(3) {
+		h.between()
+		boot, unit := h.boot, h.chance(70)
+		var do func(*Lock)
+		switch n := h.rand.IntN(100); {
+		case n < 50:
+			do = h.weekly
+		case n < 58:
+			do, unit = h.narrowed, false
+		case n < 66:
+			do, unit = h.dry, false
+		case n < 83:
+			do, unit = func(lock *Lock) { h.resume(lock, false) }, false
+		default:
+			do, unit = h.retry, false
+		}
+		h.systemd(boot, h.process(do), unit)
+		if h.t.Failed() {
+			return
+		}
+	}
+	h.calm = true
+	h.between()
+	boot := h.boot
+	switch h.rand.IntN(4) {
+	case 0:
+		h.held, h.closedDays = false, nil
+		h.window = false
+		h.systemd(boot, h.process(h.weekly), true)
+	case 1:
+		h.systemd(boot, h.process(func(lock *Lock) { h.resume(lock, false) }), true)
+	case 2:
+		h.systemd(boot, true, true)
+	case 3:
+		h.boot++
+		h.systemd(boot, false, true)
+	}
+	// A reboot that did not happen, and after which nobody looked, is waited for by whoever resumes.
+	if r, err := h.st.Latest(); err == nil && r.State == AwaitingReboot {
+		h.process(func(lock *Lock) { h.resume(lock, false) })
+	}
+	h.over()
 }
 
-func (h *history) chance(percent int) bool { return h.rand.IntN(100) < percent }
-
-// play runs the history and returns its exit code.
-func (h *history) play(lock *Lock) int {
-	h.budget = h.rand.IntN(3)
-	plan, err := NewPlan(h.fleet(), Policy{Budget: h.budget})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if h.run, err = lock.Begin(); err != nil {
-		h.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancelCause(h.t.Context())
-	defer cancel(nil)
-	h.cancel, h.stop = cancel, make(chan struct{})
-	o := Orchestrator{
-		Engine: h, Policy: Policy{Budget: h.budget}, Stop: h.stop, Observe: h.observe,
-		Hold: func() (bool, string, error) {
-			if h.lastWave >= 0 && h.chance(3) {
-				h.stopped = true
-				return true, "a hold", nil
+// systemd starts what it starts after a process: at a boot the unit that resumes, after a death finalize. Finalize that
+// dies is not started again.
+func (h *history) systemd(boot int, died, unit bool) {
+	for range 6 { // a machine that dies again and again has to stop dying for the test to end
+		switch {
+		case h.boot != boot:
+			boot, unit = h.boot, true
+			h.count("boots")
+			h.sleep(5 * time.Minute)
+			if h.chance(10) {
+				h.sleep(3 * time.Hour)
 			}
-			return false, "", nil
-		},
-	}
-	if h.chance(50) {
-		h.gated = true
-		o.Gates = []Gate{{Name: "health", Check: func(_ context.Context, q Question) error {
-			h.asked++
-			if q.Wave.Number != h.lastWave {
-				h.t.Errorf("asked about wave %d when wave %d was the last", q.Wave.Number, h.lastWave)
+			died = h.process(func(lock *Lock) { h.resume(lock, true) })
+		case unit && (died || h.open()):
+			again, was := false, died
+			died = h.process(func(lock *Lock) { again = h.finalize(lock, was) })
+			if unit = false; again {
+				unit = true
+				died = h.process(func(lock *Lock) { h.resume(lock, true) })
 			}
-			h.when = q.When
-			if h.chance(3) {
-				h.stopped = true
-				return errSick
-			}
-			return nil
-		}}}
+		default:
+			return
+		}
 	}
-	report, err := o.Run(ctx, h.run, plan)
-	h.judge(report, err)
-	return ExitCode(report, err)
 }
 
-// fleet is up to five waves of up to four hosts, and the controller.
-func (h *history) fleet() *inventory.Inventory {
-	groups := map[string]any{"patch_controller": map[string]any{"hosts": []string{"controller"}}}
-	vars := map[string]any{}
-	var children []string
-	waves := h.rand.IntN(5)
-	for w := range waves + 1 {
-		group := fmt.Sprintf("patching_wave%d", 2*w)
-		children = append(children, group)
-		hosts := []string{"controller"}
-		if w < waves {
-			hosts = nil
-			for n := range 1 + h.rand.IntN(4) {
-				name := fmt.Sprintf("host%d-%d", w, n)
-				hosts = append(hosts, name)
-				vars[name] = map[string]any{"patching_optional": h.chance(30)}
-			}
-		}
-		groups[group] = map[string]any{"hosts": hosts}
-	}
-	groups["patching_targets"] = map[string]any{"children": children}
-	groups["_meta"] = map[string]any{"hostvars": vars}
-	data, err := json.Marshal(groups)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return parse(h.t, string(data))
+// open reports whether a run has no end yet.
+func (h *history) open() bool {
+	r, err := h.st.Latest()
+	return err == nil && !r.State.Final()
 }
 
-// Run is the engine. It keeps its own account of what the orchestrator may do.
-func (h *history) Run(_ context.Context, w Wave, _ func(runner.Event)) (runner.Result, error) {
-	if h.stopped {
-		h.t.Errorf("wave %d began after a stop", w.Number)
+// between is the time between two processes: people come and go.
+func (h *history) between() {
+	h.sleep(time.Duration(1+h.rand.IntN(600)) * time.Minute)
+	if h.chance(30) {
+		h.sleep(time.Duration(h.rand.IntN(7*24)) * time.Hour)
 	}
-	if w.Number <= h.lastWave {
-		h.t.Errorf("wave %d began after wave %d", w.Number, h.lastWave)
+	h.held = h.held && h.chance(30) || h.chance(6)
+	for i := range h.sick {
+		h.sick[i] = h.sick[i] && h.chance(20) || h.chance(2)
 	}
-	if lost := h.lostIn[h.lastWave]; lost > h.budget {
-		h.t.Errorf("wave %d began after wave %d had lost %d with a budget of %d", w.Number, h.lastWave, lost, h.budget)
+	if h.chance(15) {
+		h.hash++
 	}
-	if onDisk, err := h.store.Load(h.run.ID); err != nil || onDisk.State != Running {
-		h.t.Errorf("wave %d began with %s on disk, %v", w.Number, onDisk.State, err)
+	h.rebootDue = h.rebootDue || h.chance(40)
+	h.breaks = h.chance(8)
+	h.closedDays = nil
+	if h.chance(15) {
+		h.closedDays = []time.Time{time.Now().Truncate(24*time.Hour).AddDate(0, 0, h.rand.IntN(2))}
 	}
-	if h.gated && h.lastWave >= 0 && (h.asked != 2 || h.when != fmt.Sprintf("before wave %d", w.Number)) {
-		h.t.Errorf("wave %d began when the gates had been asked %d times since wave %d, last %s", w.Number, h.asked, h.lastWave, h.when)
-	}
-	h.lastWave, h.asked = w.Number, 0
-	r := runner.Result{Hosts: map[string]runner.HostResult{}, Complete: true}
-	for _, host := range w.Hosts {
-		if h.decided[host.Name] {
-			h.t.Errorf("host %s was run again", host.Name)
-		}
-		h.decided[host.Name] = true
-		o := runner.OK
-		if h.chance(20) {
-			o = []runner.Outcome{runner.Changed, runner.Failed, runner.Unreachable, runner.Interrupted, runner.NotAttempted, ""}[h.rand.IntN(6)]
-		}
-		reached := h.chance(2)
-		off := o == runner.Unreachable && !reached && host.Optional
-		if o != runner.OK && o != runner.Changed && !off {
-			h.lostIn[w.Number]++
-		}
-		if o != "" {
-			r.Hosts[host.Name] = runner.HostResult{Outcome: o, Reached: reached}
+	for _, name := range h.names {
+		if h.chance(3) {
+			h.hostHeld[name] = !h.hostHeld[name]
 		}
 	}
-	switch {
-	case h.chance(4):
-		h.stopped = true
-		return r, &runner.EngineError{Problem: "broken"}
-	case h.chance(4):
-		h.stopped = true
-		h.cancel(&SignalError{Signal: syscall.SIGTERM})
-	case h.chance(4):
-		h.stopped = true
-		close(h.stop)
+	if h.chance(5) && len(h.names) > 1 {
+		h.gone[h.names[h.rand.IntN(len(h.names)-1)]] = true // the controller is the last
+		h.inv = nil
+	} else if h.chance(20) {
+		clear(h.gone)
+		h.inv = nil
 	}
-	return r, nil
+	h.now = h.chance(15)
+	h.policy = Policy{Budget: h.rand.IntN(3), EngineUpgrade: h.chance(20)}
+	if h.chance(60) {
+		h.policy.Soak = time.Duration(1+h.rand.IntN(90)) * time.Minute
+	}
+	if h.chance(30) {
+		h.policy.WaveDeadline = 25*time.Minute + 30*time.Second
+	}
+	h.took = Durations{}
+	if h.chance(30) {
+		h.took["patching_wave2"] = 2 * time.Hour
+	}
 }
 
-// observe follows every transition.
-func (h *history) observe(_ context.Context, c Change) {
-	if c.Run != h.run.ID {
-		h.t.Errorf("a change of run %s", c.Run)
+func (h *history) weekly(lock *Lock) { h.count("weekly runs"); h.run(lock, h.policy, nil, nil) }
+
+func (h *history) dry(lock *Lock) {
+	h.count("dry runs")
+	h.policy.Check = true
+	h.run(lock, h.policy, nil, nil)
+}
+
+func (h *history) narrowed(lock *Lock) {
+	h.count("narrowed runs")
+	if wave := 2 * h.rand.IntN(3); h.chance(50) {
+		h.policy.Wave = &wave
+	} else {
+		h.policy.Limit = []string{h.names[h.rand.IntN(len(h.names))]}
 	}
-	if c.Host != "" {
+	h.run(lock, h.policy, nil, nil)
+}
+
+// retry is of the latest run, or of any.
+func (h *history) retry(lock *Lock) {
+	ids, err := h.st.IDs()
+	h.ok(err)
+	if len(ids) == 0 {
 		return
 	}
-	what, key := theRun, ""
-	if c.Wave != nil {
-		what, key = theWave, fmt.Sprint(*c.Wave)
+	id := ids[len(ids)-1]
+	if h.chance(25) {
+		id = ids[h.rand.IntN(len(ids))]
 	}
-	before, ok := h.state[key]
-	if !ok {
-		before = Pending
+	old, err := h.st.Load(id)
+	if err != nil || old.Kind == Check || !old.State.Final() {
+		return // refused, as the command does
 	}
-	if State(c.From) != before || transit(what, before, State(c.To)) != nil {
-		h.t.Errorf("%s %s went from %s to %s, and was %s", what, key, c.From, c.To, before)
-	}
-	h.state[key] = State(c.To)
+	h.run(lock, h.policy, &old, Lost())
 }
 
-// judge compares the report with the account.
-func (h *history) judge(report Report, err error) {
-	onDisk, loadErr := h.store.Load(h.run.ID)
-	if loadErr != nil || encode(h.t, onDisk) != encode(h.t, report) {
-		h.t.Errorf("the journal is not the report: %v", loadErr)
+// run is a run of its own; of what an earlier one left, if old is given.
+func (h *history) run(lock *Lock, policy Policy, old *Report, outcomes []Outcome) {
+	plan, err := NewPlan(h.inventory(), policy)
+	if err == nil && old != nil {
+		policy.Of = old.ID
+		plan, err = plan.Left(*old, outcomes...)
 	}
-	if !report.State.Final() || report.State != h.state[""] {
-		h.t.Errorf("ended %s, observed %s", report.State, h.state[""])
-	}
-	lost, over := 0, false
-	for _, n := range h.lostIn {
-		lost += n
-		over = over || n > h.budget
-	}
-	clean := report.State == Passed
-	if clean != (err == nil) || clean && (over || len(h.decided) != report.Total()) {
-		h.t.Errorf("ended %s with error %v; lost %v, budget %d, %d of %d hosts run", report.State, err, h.lostIn, h.budget, len(h.decided), report.Total())
-	}
-	if code := *report.ExitCode; (code == ExitDone) != (clean && lost == 0) || (code == ExitLosses) != (clean && lost > 0) {
-		h.t.Errorf("exit code %d of a run that ended %s and lost %d", code, report.State, lost)
-	}
-	if over && !slices.Contains([]State{Halted, Failed, Interrupted}, report.State) {
-		h.t.Errorf("over budget and %s", report.State)
-	}
-	for _, w := range report.Waves {
-		for _, host := range w.Hosts {
-			if !h.decided[host.Name] && host.Outcome != HostNotAttempted || host.Outcome == Undecided {
-				h.t.Errorf("host %s was run: %t, and is %q", host.Name, h.decided[host.Name], host.Outcome)
-			}
+	if err != nil {
+		if ExitCode(Report{}, err) != ExitUsage {
+			h.t.Errorf("plan: %v", err)
 		}
-		if seen, ok := h.state[fmt.Sprint(w.Number)]; ok && seen != w.State || !ok && w.State != Pending {
-			h.t.Errorf("wave %d is %s, observed %q", w.Number, w.State, seen)
+		h.count("exit 2")
+		return
+	}
+	if old != nil {
+		h.count("retries, and resumes by hand of an ended run")
+		h.leftover(plan, *old, outcomes)
+	}
+	run, err := lock.Begin()
+	h.ok(err)
+	h.begun(run.ID, policy)
+	o := h.orchestrator(run.ID, policy)
+	if !h.calm && h.chance(2) {
+		h.noes["engine"] = true
+		report, err := o.Fail(h.ctx, run, errSick)
+		h.judge(run, report, err, false)
+		return
+	}
+	report, err := o.Run(h.ctx, run, plan)
+	h.judge(run, report, err, false)
+}
+
+// resume is what the command does.
+func (h *history) resume(lock *Lock, atBoot bool) {
+	report, err := h.st.Latest()
+	switch {
+	case os.IsNotExist(err) || err != nil && strings.Contains(err.Error(), "there is no run"):
+		return
+	case err != nil:
+		h.t.Fatal(err)
+	case report.State == Passed, atBoot && report.State.Final():
+		return
+	case report.State.Final():
+		if report.Kind != Check {
+			h.run(lock, h.policy, &report, Unfinished())
 		}
+		return
 	}
-	said, no := 0, 0
-	for _, w := range report.Waves {
-		said += len(w.Gates)
-		for _, a := range w.Gates {
-			if !a.OK {
-				no++
-			}
-		}
+	run, err := lock.Reopen(report.ID)
+	h.ok(err)
+	boot := fmt.Sprint("boot ", h.boot)
+	may, why := report.MayContinue(time.Now(), h.sign, boot)
+	if want := report.State == AwaitingReboot || report.Kind != Check && report.Boot != boot && time.Since(h.sign) <= 2*time.Hour; may != want {
+		h.t.Errorf("a %s run, %s, cut short %s ago, may continue: %t (%s)", report.Kind, report.State, time.Since(h.sign), may, why)
 	}
-	if no > 1 || no == 1 && report.State != Halted || h.gated && clean && said != 2*len(report.Waves)-1 {
-		h.t.Errorf("ended %s with %d answers of gates, %d of them no, in %d waves", report.State, said, no, len(report.Waves))
+	if !atBoot && report.Kind != Check {
+		may = true // somebody wants it
 	}
-	if strings.TrimSpace(report.Reason) == "" {
-		h.t.Error("no reason")
+	if !may {
+		h.close(run, why)
+		return
 	}
+	h.count("resumed")
+	h.count("resumed when " + string(report.State))
+	policy := h.policy
+	policy.Budget = report.Budget
+	policy.Check, policy.Limit, policy.Wave = false, nil, nil
+	plan, err := NewPlan(h.inventory(), policy)
+	h.ok(err)
+	h.lacking = h.missing(report)
+	got, err := h.orchestrator(run.ID, policy).Resume(h.ctx, run, plan)
+	h.judge(run, got, err, true)
+}
+
+// finalize is what the command does when a unit's process has ended. It reports whether it starts the unit that resumes.
+func (h *history) finalize(lock *Lock, died bool) (again bool) {
+	report, err := h.st.Latest()
+	if err != nil || report.State.Final() {
+		return false
+	}
+	if report.State == AwaitingReboot {
+		return died && report.Reboot.Boot == fmt.Sprint("boot ", h.boot)
+	}
+	run, err := lock.Reopen(report.ID)
+	h.ok(err)
+	h.close(run, "its process was ended")
+	return false
+}
+
+func (h *history) close(run *Run, why string) {
+	h.count("closed")
+	o := &Orchestrator{Observe: h.observe}
+	report, err := o.Close(h.ctx, run, why)
+	h.ok(err)
+	if report.State != Interrupted || ExitCode(report, err) != ExitInterrupted {
+		h.t.Errorf("closed as %s with exit code %d", report.State, ExitCode(report, err))
+	}
+	h.same(run, report)
 }

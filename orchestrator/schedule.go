@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -232,7 +233,11 @@ func (s *session) schedule(i int) error {
 	}
 	err := s.Schedule.MayBegin(time.Now(), s.Took[s.report.Waves[i].Group])
 	if err != nil && s.Now {
-		s.report.Notes = append(s.report.Notes, fmt.Sprintf("wave %d began because somebody wanted it now, and not by the schedule: %v", s.report.Waves[i].Number, err))
+		note := fmt.Sprintf("wave %d began because somebody wanted it now, and not by the schedule", s.report.Waves[i].Number)
+		asked := func(n string) bool { return strings.HasPrefix(n, note) } // before
+		if !slices.ContainsFunc(s.report.Notes, asked) {
+			s.report.Notes = append(s.report.Notes, fmt.Sprintf("%s: %v", note, err))
+		}
 		return nil
 	}
 	return err

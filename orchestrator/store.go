@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -115,6 +115,11 @@ func (s *Store) Latest() (Report, error) {
 	return Report{}, fmt.Errorf("there is no run in %s: %w", s.dir, os.ErrNotExist)
 }
 
+// validID reports whether an id is like one of [Lock.Begin].
 func validID(id string) bool {
-	return regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{6}$`).MatchString(id)
+	stamp, random, ok := strings.Cut(id, "-")
+	if !ok || len(stamp) != len(idTime) || len(random) != 6 || stamp[8] != 'T' || stamp[15] != 'Z' {
+		return false
+	}
+	return strings.Trim(stamp[:8]+stamp[9:15], "0123456789") == "" && strings.Trim(random, "0123456789abcdef") == ""
 }

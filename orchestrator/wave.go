@@ -14,20 +14,29 @@ import (
 // wave runs one wave of the plan, or what an earlier process left of it, and returns why no other may follow.
 func (s *session) wave(ctx context.Context, i int) error {
 	w := &s.report.Waves[i]
+	before := fmt.Sprintf("before wave %d", w.Number)
 	if i > 0 || w.State != Pending {
-		if err := s.mayGoOn(ctx, i); err != nil {
-			return err
+		after := before
+		if i > 0 {
+			after = fmt.Sprintf("after wave %d", s.report.Waves[i-1].Number)
 		}
-	}
-	if err := s.preflight(ctx, i); err != nil {
-		return err
-	}
-	if i > 0 && w.State != Soaking {
-		if err := s.askAgain(ctx, i); err != nil {
+		if err := s.mayGoOn(ctx, i, after); err != nil {
 			return err
 		}
 	}
 	if w.State != Soaking {
+		if err := s.preflight(ctx, i); err != nil {
+			return err
+		}
+		if i > 0 {
+			if err := s.ask(ctx, i-1, before); err != nil {
+				return err
+			}
+		}
+		// Preflight and gates may take minutes, in which people do things.
+		if err := s.mayGoOn(ctx, i, before); err != nil {
+			return err
+		}
 		if err := s.attempt(ctx, i); err != nil {
 			return err
 		}
@@ -114,13 +123,10 @@ func (s *session) closeWave(ctx context.Context, i int, err error) error {
 	return s.commit(ctx)
 }
 
-// mayGoOn asks everything that is asked before each wave but the first, and before a run is gone on with.
-func (s *session) mayGoOn(ctx context.Context, i int) error {
+// mayGoOn asks whether anybody forbids the i-th wave: someone who said stop, a hold, the schedule, a changed project. It
+// is asked when the wave before has ended, before a run is gone on with, and last of all before the engine is called.
+func (s *session) mayGoOn(ctx context.Context, i int, where string) error {
 	next := s.report.Waves[i].Number
-	where := fmt.Sprintf("before wave %d", next)
-	if i > 0 {
-		where = fmt.Sprintf("after wave %d", s.report.Waves[i-1].Number)
-	}
 	if err := s.interrupted(ctx, where); err != nil {
 		return err
 	}

@@ -97,8 +97,8 @@ func (h *history) preflight(a *account) engineFunc {
 		if h.breaks {
 			to = "3.12.1"
 			h.noes["preflight"] = h.noes["preflight"] || !h.policy.EngineUpgrade
-			a.broken = !h.policy.EngineUpgrade
 		}
+		a.broken = h.breaks && !h.policy.EngineUpgrade
 		h.role(emit, w.Hosts[0].Name, fmt.Sprintf(`"packages":[{"name":"python3","from":"3.11.2","to":%q}]`, to))
 		return allWell(w), nil
 	}

@@ -138,12 +138,14 @@ func (h *history) engine(id string, policy Policy) engineFunc {
 			}
 		}
 		h.step()
+		if ctx.Err() != nil && h.ctx.Err() == nil {
+			h.noes["deadline"] = true
+		}
 		switch {
 		case cut:
 			h.noes["engine"] = true
 			return r, &runner.EngineError{Problem: "broken"}
 		case ctx.Err() != nil:
-			h.noes["deadline"] = h.noes["deadline"] || h.ctx.Err() == nil
 			return r, context.Cause(ctx)
 		case h.chance(1):
 			r.Complete = false

@@ -42,6 +42,9 @@ func (s *session) mustReboot(ctx context.Context, i int) bool {
 	if i != len(s.report.Waves)-1 || at < 0 || s.Policy.Check || s.report.Reboot != nil {
 		return false
 	}
+	if w.State == Soaking {
+		return false // the process that died in its gates had decided against it, and noted why
+	}
 	if h := w.Hosts[at]; !h.Outcome.Well() || h.Patch == nil || !h.Patch.RebootDue {
 		return false
 	}

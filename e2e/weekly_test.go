@@ -33,7 +33,9 @@ func service(t *testing.T, lab *e2e.Lab) {
 }
 
 // fire has the timer start the weekly run.
-func fire(lab *e2e.Lab) { lab.Exec(controller, "systemctl", "restart", "homelab-patch-orchestrate.timer") }
+func fire(lab *e2e.Lab) {
+	lab.Exec(controller, "systemctl", "restart", "homelab-patch-orchestrate.timer")
+}
 
 // ended waits until the latest of at least n runs has ended, and returns it.
 func ended(t *testing.T, lab *e2e.Lab, n int, timeout time.Duration) report {

@@ -36,6 +36,7 @@ type job struct {
 	verbose    int
 	callback   string
 	wait       time.Duration // for the lock
+	after      string        // unit that goes first
 	now        bool          // whatever the schedule says
 
 	of       *orchestrator.Report // of a retry: the run whose hosts it has

@@ -31,6 +31,7 @@ SIGINT and SIGTERM.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			var err error
+			j.after = resumeUnit
 			*code, err = j.do(out, j.locked)
 			return j.told(*code, err)
 		},
@@ -129,11 +130,18 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 	return w.carryOut(ctx, run, plan, policy)
 }
 
-// take takes the lock. For as long as j.wait allows it waits for another process to give it up.
+// take takes the lock. For as long as j.wait allows it waits for another process to give it up; a run also for one that
+// is about to take it, to go on with a run that it would otherwise close.
 func (j *job) take(ctx context.Context, stop <-chan struct{}, store *orchestrator.Store, out *printer) (*orchestrator.Lock, error) {
 	end := time.Now().Add(j.wait)
 	told := false
 	for {
+		if j.after != "" && j.wait > 0 && time.Now().Before(end) && systemctl("is-active", "--quiet", j.after) == nil {
+			if !pause(ctx, stop) {
+				return nil, &orchestrator.LockedError{}
+			}
+			continue
+		}
 		lock, err := store.Lock()
 		if err == nil || !errors.Is(err, orchestrator.ErrLocked) || !time.Now().Before(end) {
 			return lock, err
@@ -142,14 +150,21 @@ func (j *job) take(ctx context.Context, stop <-chan struct{}, store *orchestrato
 			told = true
 			out.note("waiting for at most %s: %v", j.wait, err)
 		}
-		select {
-		case <-time.After(time.Second): // flock cannot be waited for and given up
-		case <-stop:
-			return nil, err
-		case <-ctx.Done():
+		if !pause(ctx, stop) {
 			return nil, err
 		}
 	}
+}
+
+// pause waits for a second, because flock cannot be waited for and given up. It returns false if somebody said stop.
+func pause(ctx context.Context, stop <-chan struct{}) bool {
+	select {
+	case <-time.After(time.Second):
+		return true
+	case <-stop:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // roleVars are extra variables for the role; docs/contracts.md lists them.

@@ -217,7 +217,7 @@ func (s series) String() string {
 // ours reports whether an alert is one of monitoring/: they tell of patching, and must not stop it.
 func ours(alert string) bool {
 	switch alert {
-	case "OSPatchStale", "OSPatchOrchestrateFailed", "PatchRunMissed", "PatchRunStuck", "PatchRebootPending", "PatchHeldTooLong",
+	case "OSPatchStale", "OSPatchOrchestrateFailed", "PatchRunMissed", "PatchRunStuck", "PatchRebootPending", "PatchHeldTooLong", "PatchHoldExpired",
 		"PatchMessagesPending", "PatchMessagesDropped", "AnsiblePullStale", "PatchMonitoringBlind":
 		return true
 	}

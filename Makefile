@@ -38,6 +38,7 @@ RUN ?= .
 e2e-full:
 	e2e/need $$(cat e2e/lab/needs)
 	$(MAKE) --no-print-directory build
+	E2E_FULL=1 E2E_REQUIRED=1 go test -count=1 -timeout 30m -run '$(RUN)' ./orchestrator
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 120m -run '$(RUN)' -v ./e2e
 
 # Each decoder and parser against a minute of what nobody thought of.

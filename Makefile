@@ -31,7 +31,7 @@ test:
 e2e:
 	e2e/need $$(cat e2e/lab/needs)
 	$(MAKE) --no-print-directory build
-	go test -tags e2e -count=1 -timeout 40m -v ./e2e
+	go test -tags e2e -count=1 -timeout 60m -v ./e2e
 
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
 RUN ?= .

@@ -100,7 +100,7 @@ func (p PromQL) once(ctx context.Context, q orchestrator.Question, before *map[s
 	if n := len(names) - promShown; n > 0 {
 		more, names = fmt.Sprintf(" and %d more", n), names[:promShown]
 	}
-	return fmt.Errorf("Prometheus finds what was not there when the run began: %s%s", strings.Join(names, ", "), more)
+	return fmt.Errorf("there is what was not there when the run began: %s%s", strings.Join(names, ", "), more)
 }
 
 // concerns reports whether a series counts after a wave.

@@ -53,7 +53,7 @@ const (
 )
 
 func TestPromQL(t *testing.T) {
-	const found = "Prometheus finds what was not there when the run began: "
+	const found = "there is what was not there when the run began: "
 	const again = "; asked again and again since 00:20:00 UTC, for 5m0s"
 	some := map[string]string{"web": "web.lan:9100"}
 	for name, test := range map[string]struct {
@@ -145,7 +145,9 @@ func TestPromQLServer(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"not ready": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "Service Unavailable", 503) }, "BASE answered 503: its answer is not that of Prometheus"},
+		"not ready": {func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
+		}, "BASE answered 503: its answer is not that of Prometheus"},
 		"a bad query": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(400)
 			fmt.Fprint(w, `{"status":"error","error":"x"}`)
@@ -155,7 +157,9 @@ func TestPromQLServer(t *testing.T) {
 			w.Header().Set("Content-Length", "99")
 			fmt.Fprint(w, "{")
 		}, "BASE: its answer broke off: unexpected EOF"},
-		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://localhost:1/", 302) }, "BASE: it redirects to http://localhost:1/, which is not followed"},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://localhost:1/", http.StatusFound)
+		}, "BASE: it redirects to http://localhost:1/, which is not followed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(test.answer)
@@ -269,7 +273,7 @@ func TestPromQLOnARealPrometheus(t *testing.T) {
 	sick.Store(true)
 	until("another alert fires", firing(2))
 	err = p.Check(t.Context(), q)
-	want := `Prometheus finds what was not there when the run began: ALERTS{alertname="Sick", alertstate="firing", instance="prox", job="node"}; asked again and`
+	want := `there is what was not there when the run began: ALERTS{alertname="Sick", alertstate="firing", instance="prox", job="node"}; asked again and`
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("says %v", err)
 	}

@@ -19,7 +19,7 @@ const rebootReason = "asked for by linux-image-6.1.0-41-lab-amd64"
 
 // The main job: one command patches three waves of real hosts.
 func TestPatchFleet(t *testing.T) {
-	onEach(t, e2e.Options{}, "fleet", "One command patches three waves of hosts", patchFleet)
+	onFull(t, e2e.Options{}, "fleet", "One command patches three waves of hosts", patchFleet)
 }
 
 func patchFleet(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {

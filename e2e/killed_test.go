@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && e2efull
 
 package e2e_test
 
@@ -14,7 +14,7 @@ import (
 
 // The orchestrator is killed in mid-upgrade: Ansible goes with it, apt does not, and the next run finds what was done.
 func TestOrchestratorKilled(t *testing.T) {
-	onFull(t, e2e.Options{}, "killed", "The orchestrator is killed in mid-upgrade", orchestratorKilled)
+	onEach(t, e2e.Options{}, "killed", "The orchestrator is killed in mid-upgrade", orchestratorKilled)
 }
 
 func orchestratorKilled(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {

@@ -2,8 +2,6 @@ package orchestrator
 
 import (
 	"errors"
-	"os"
-	"slices"
 	"time"
 )
 
@@ -18,18 +16,10 @@ const lookBack = 5
 // its last host had ended. The soak is not in it, because a schedule is asked when the soak is over. A journal that
 // cannot be read does not count.
 func (s *Store) Durations() (Durations, error) {
-	ids, err := s.IDs()
-	if err != nil {
-		return nil, err
-	}
 	longest := Durations{}
 	found := 0
-	for _, id := range slices.Backward(ids) {
-		if found == lookBack {
-			break
-		}
-		report, err := s.Load(id)
-		if damaged := (*JournalError)(nil); errors.As(err, &damaged) || errors.Is(err, os.ErrNotExist) {
+	for report, err := range s.newest() {
+		if damaged := (*JournalError)(nil); errors.As(err, &damaged) {
 			continue
 		}
 		if err != nil {
@@ -43,6 +33,9 @@ func (s *Store) Durations() (Durations, error) {
 			if took := w.Ended.Sub(w.Started); !w.Ended.IsZero() && took > longest[w.Group] {
 				longest[w.Group] = took
 			}
+		}
+		if found == lookBack {
+			break
 		}
 	}
 	return longest, nil

@@ -149,14 +149,10 @@ func (h Hold) Set() (err error) {
 		text += "until: " + h.Until.Format(time.RFC3339) + "\n"
 	}
 	text += "since: " + h.Since.Format(time.RFC3339) + "\n"
-	_, err = temp.WriteString(text)
-	if err := errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close()); err != nil {
-		return err
+	if err := temp.Chmod(0o644); err != nil {
+		return errors.Join(err, temp.Close())
 	}
-	if err := os.Rename(temp.Name(), h.Path); err != nil {
-		return err
-	}
-	return (disk{}).sync(dir)
+	return disk{}.replace(h.Path, temp, []byte(text))
 }
 
 // Clear removes the hold, durably.

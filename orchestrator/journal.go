@@ -74,24 +74,28 @@ func (d disk) done(step, path string) {
 	}
 }
 
-// write replaces a file: write beside it, fsync, rename, fsync of the folder. Until the last, a power cut may bring the
-// old file back; without the first fsync it may leave an empty one.
+// write replaces a file that nobody else writes.
 func (d disk) write(path string, data []byte) error {
-	temp := path + ".tmp"
-	file, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	temp, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(data)
-	d.done("written", temp)
+	return d.replace(path, temp, data)
+}
+
+// replace writes data into a new file beside path and has it take its place: write, fsync, rename, fsync of the folder.
+// Until the last, a power cut may bring the old file back; without the first fsync it may leave an empty one.
+func (d disk) replace(path string, temp *os.File, data []byte) error {
+	_, err := temp.Write(data)
+	d.done("written", temp.Name())
 	if err == nil {
-		err = file.Sync()
-		d.done("flushed", temp)
+		err = temp.Sync()
+		d.done("flushed", temp.Name())
 	}
-	if err := errors.Join(err, file.Close()); err != nil {
+	if err := errors.Join(err, temp.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := os.Rename(temp.Name(), path); err != nil {
 		return err
 	}
 	d.done("renamed", path)

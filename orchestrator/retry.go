@@ -1,7 +1,6 @@
 package orchestrator
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -96,18 +95,12 @@ func (s *Store) Whole(report Report) (whole Report, complete bool, err error) {
 
 // latestFull returns the id of the full run that began last.
 func (s *Store) latestFull() (string, error) {
-	ids, err := s.IDs()
-	if err != nil {
-		return "", err
-	}
-	for _, id := range slices.Backward(ids) {
-		report, err := s.Load(id)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-		case err != nil:
+	for report, err := range s.newest() {
+		if err != nil {
 			return "", err
-		case report.Kind == Full:
-			return id, nil
+		}
+		if report.Kind == Full {
+			return report.ID, nil
 		}
 	}
 	return "", fmt.Errorf("there is no full run in %s: %w", s.dir, os.ErrNotExist)

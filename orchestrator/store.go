@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,18 +102,27 @@ func (s *Store) Load(id string) (Report, error) {
 // Latest returns the report of the run that began last. A run that died before the first entry of its journal does not
 // count. Errors are those of [Store.Load].
 func (s *Store) Latest() (Report, error) {
-	ids, err := s.IDs()
-	if err != nil {
-		return Report{}, err
-	}
-	for _, id := range slices.Backward(ids) {
-		report, err := s.Load(id)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
+	for report, err := range s.newest() {
 		return report, err
 	}
 	return Report{}, fmt.Errorf("there is no run in %s: %w", s.dir, os.ErrNotExist)
+}
+
+// newest yields the report of each run that has a journal, or why it cannot be read, latest first.
+func (s *Store) newest() iter.Seq2[Report, error] {
+	return func(yield func(Report, error) bool) {
+		ids, err := s.IDs()
+		if err != nil {
+			yield(Report{}, err)
+			return
+		}
+		for _, id := range slices.Backward(ids) {
+			report, err := s.Load(id)
+			if !errors.Is(err, os.ErrNotExist) && !yield(report, err) {
+				return
+			}
+		}
+	}
 }
 
 // validID reports whether an id is like one of [Lock.Begin].

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,25 +15,25 @@ import (
 
 // work is a run that is begun, or gone on with, while the lock is held.
 type work struct {
-	job    *job
-	out    *printer
-	rec    record
-	store  *orchestrator.Store
-	lock   *orchestrator.Lock
-	stop   <-chan struct{}
-	resume bool
-	left   orchestrator.Report // what the process before left of the run, if it is gone on with
+	job   *job
+	out   *printer
+	rec   record
+	store *orchestrator.Store
+	lock  *orchestrator.Lock
+	stop  <-chan struct{}
+	left  *orchestrator.Report // what the process before left of the run; nil if it begins
 }
 
 // carryOut carries a plan out and tells of it.
 func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orchestrator.Plan, policy orchestrator.Policy) (int, error) {
 	announcer := w.rec.post.announce(run.ID)
-	view := w.out.view(run.ID, plan, w.job.json)
 	o, err := w.orchestrator(run, policy, announcer)
 	if err != nil {
+		announcer.close()
 		w.rec.neverBegan(run.ID, orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
 	}
+	view := w.out.view(run.ID, plan, w.job.json)
 	progress := &progress{run: run.ID, waves: len(plan.Waves)}
 	o.Progress = view.Event
 	o.Observe = func(_ context.Context, c orchestrator.Change) {
@@ -44,9 +43,9 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 	}
 	w.rec.begin()
 	var report orchestrator.Report
-	if w.resume {
+	if w.left != nil {
 		if w.left.State != orchestrator.AwaitingReboot {
-			w.rec.post.put(message.Resume(w.left, w.rec.post.links))
+			w.rec.post.put(message.Resume(*w.left, w.rec.post.links))
 		}
 		report, err = o.Resume(ctx, run, plan)
 	} else {
@@ -75,9 +74,7 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 	}
 	w.rec.end(report, code, w.store)
 	if w.job.json {
-		enc := json.NewEncoder(w.out.out)
-		enc.SetIndent("", "  ")
-		if werr := enc.Encode(report); werr != nil {
+		if werr := w.out.json(report); werr != nil {
 			w.out.warn("print the report: %v", werr)
 		}
 		return code, err
@@ -110,16 +107,6 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(),
 		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()},
 	}
-	carried, err := ansible.Unpack(filepath.Join(j.State, "content"))
-	if err != nil {
-		return nil, err
-	}
-	// The carried role judges the controller after its reboot, and looks at its upgrade before it, whoever's the playbook is.
-	returned := playbook
-	returned.Playbook = filepath.Join(carried, "playbooks", "returned.yml")
-	returned.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(carried, "roles"))
-	ahead := playbook
-	ahead.Check, ahead.Diff = true, false
 	o := &orchestrator.Orchestrator{
 		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook},
 		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), HostHold: orchestrator.HostHolds(j.HostHolds),
@@ -129,10 +116,25 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	if j.check {
 		return o, nil
 	}
-	if o.Took, err = w.store.Durations(); err != nil {
-		return nil, err
+	var err error
+	if len(j.Schedule.Windows)+len(j.Schedule.Blackouts) > 0 { // else nobody asks, and journals are many
+		if o.Took, err = w.store.Durations(); err != nil {
+			return nil, err
+		}
 	}
+	carried := j.Project
+	if !j.carried {
+		if carried, err = ansible.Unpack(filepath.Join(j.State, "content")); err != nil {
+			return nil, err
+		}
+	}
+	// The carried role judges the controller after its reboot, whoever's the playbook is.
+	returned := playbook
+	returned.Playbook = filepath.Join(carried, "playbooks", "returned.yml")
+	returned.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(carried, "roles"))
 	if j.carried || exists(filepath.Join(j.Project, "roles", "patching")) { // another playbook does not say what it would change
+		ahead := playbook
+		ahead.Check, ahead.Diff = true, false
 		o.Preflight = local{dir: run.Dir, playbook: ahead}
 	}
 	o.Returned = local{dir: run.Dir, playbook: returned}

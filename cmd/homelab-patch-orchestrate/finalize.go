@@ -26,12 +26,10 @@ func finalizeCommand(out *printer, code *int) *cobra.Command {
 			if result == "exec-condition" || shuttingDown() {
 				return nil // nothing was begun; or the boot will tell
 			}
-			var err error
 			j.wait = orphans
-			*code, err = j.do(out, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
+			return j.do(out, code, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
 				return j.finalize(ctx, stop, out, rec, result)
 			})
-			return j.told(*code, err)
 		},
 	}
 	j.runFlags(c)

@@ -11,10 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/inventory"
 	"homelab-patch-orchestrate/orchestrator"
-	"homelab-patch-orchestrate/runner"
 )
 
 func holdCommand(out *printer, code *int) *cobra.Command {
@@ -113,7 +111,7 @@ func (h *holds) set(ctx context.Context) error {
 		return failed(err)
 	}
 	fmt.Fprintf(h.out.out, "%s is held: %s\n", clean(whom), clean(hold.Text(now)))
-	h.record(h.post(h.out)).messages()
+	h.record(h.out, h.post(h.out)).messages()
 	return nil
 }
 
@@ -133,16 +131,10 @@ func (h *holds) known(ctx context.Context) error {
 
 // read reads the inventory as a run does.
 func (h *holds) read(ctx context.Context) (*inventory.Inventory, error) {
-	for _, step := range []func() error{h.project, h.inventories, h.unpack, h.trust} {
-		if err := step(); err != nil {
-			return nil, err
-		}
-	}
-	list, err := runner.Inventory(ctx, h.Project, h.Inventory...)
-	if err != nil {
+	if err := h.project(); err != nil {
 		return nil, err
 	}
-	inv, err := inventory.Parse(list)
+	inv, err := h.fleet(ctx)
 	if err == nil && len(inv.Hosts) == 0 {
 		err = errors.New("it has no hosts") // what Ansible makes of a file that it does not understand
 	}
@@ -186,7 +178,7 @@ func (h *holds) clear(context.Context) error {
 		return failed(err)
 	}
 	fmt.Fprintf(h.out.out, "%s is no longer held; it was: %s\n", clean(whom), clean(old.Text(time.Now())))
-	rec := h.record(h.post(h.out))
+	rec := h.record(h.out, h.post(h.out))
 	if whom != h.host {
 		rec.notHeld()
 	}
@@ -194,21 +186,12 @@ func (h *holds) clear(context.Context) error {
 	return nil
 }
 
-// record is the one of the timer's run.
-func (h *holds) record(post *post) record {
-	d := config.Default()
-	return record{
-		path: cmp.Or(h.Textfile, d.Textfile), kind: orchestrator.Full, hold: cmp.Or(h.Hold, d.Hold),
-		hostHolds: cmp.Or(h.HostHolds, d.HostHolds), out: h.out, post: post,
-	}
-}
-
 // check makes a hold of the fleet visible, and ends with 1 if there is one. So
 // it does if nobody can tell: systemd then skips the run, and says nothing of
 // it, so the metrics and a message must.
 func (h *holds) check(context.Context) error {
 	settings := h.resolveSettings()
-	rec := h.record(h.post(h.out))
+	rec := h.record(h.out, h.post(h.out))
 	if settings != nil {
 		rec.refused(orchestrator.ExitUsage, settings)
 		rec.deliver()

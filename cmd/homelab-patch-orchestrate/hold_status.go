@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,7 +85,5 @@ func (h *holds) statusJSON(fleet *orchestrator.Hold, hosts map[string]*orchestra
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
 		s.Hosts = append(s.Hosts, one(name, hosts[name]))
 	}
-	enc := json.NewEncoder(h.out.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(s)
+	return h.out.json(s)
 }

@@ -342,23 +342,24 @@ func (j *job) policy(ctx context.Context) (orchestrator.Policy, error) {
 	return p, nil
 }
 
-// plan says who is patched when. Nothing was touched when it fails.
-func (j *job) plan(ctx context.Context) (*orchestrator.Plan, orchestrator.Policy, error) {
-	var none orchestrator.Policy
-	if err := j.inventories(); err != nil {
-		return nil, none, err
-	}
-	if err := j.unpack(); err != nil {
-		return nil, none, err
-	}
-	if err := j.trust(); err != nil {
-		return nil, none, err
+// fleet reads the inventory, when all that it needs may be trusted.
+func (j *job) fleet(ctx context.Context) (*inventory.Inventory, error) {
+	for _, step := range []func() error{j.inventories, j.unpack, j.trust} {
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
 	list, err := runner.Inventory(ctx, j.Project, j.Inventory...)
 	if err != nil {
-		return nil, none, err
+		return nil, err
 	}
-	inv, err := inventory.Parse(list)
+	return inventory.Parse(list)
+}
+
+// plan says who is patched when. Nothing was touched when it fails.
+func (j *job) plan(ctx context.Context) (*orchestrator.Plan, orchestrator.Policy, error) {
+	var none orchestrator.Policy
+	inv, err := j.fleet(ctx)
 	if err != nil {
 		return nil, none, err
 	}

@@ -123,7 +123,7 @@ func (j *job) counted(out *printer, p *post) {
 	waiting, dropped := p.counts()
 	m, err := metrics.Read(j.Textfile)
 	if err == nil && (!maps.Equal(m.Pending, waiting) || !maps.Equal(m.Dropped, dropped)) {
-		record{path: j.Textfile, kind: orchestrator.Full, hold: j.Hold, hostHolds: j.HostHolds, out: out, post: p}.messages()
+		j.record(out, p).messages()
 	}
 }
 

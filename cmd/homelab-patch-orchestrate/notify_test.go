@@ -375,14 +375,7 @@ func TestKilledIsTold(t *testing.T) {
 	}
 	after := func(args ...string) {
 		t.Helper()
-		b.eventually("the orphan has ended", func() bool {
-			f, err := os.Open(b.path("state/lock"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
-		})
+		b.orphaned()
 		b.run(0, args...)
 	}
 	kill("--check")

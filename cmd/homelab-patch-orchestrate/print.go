@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -47,6 +48,13 @@ func (p *printer) warn(format string, args ...any) { p.note("warning: "+format, 
 
 func (p *printer) note(format string, args ...any) {
 	p.line(name + ": " + fmt.Sprintf(format, args...))
+}
+
+// json prints what a flag --json asks for.
+func (p *printer) json(v any) error {
+	enc := json.NewEncoder(p.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
 
 func (p *printer) line(s string) {

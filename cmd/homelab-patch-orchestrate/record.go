@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"time"
 
+	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/internal/failpoint"
 	"homelab-patch-orchestrate/internal/message"
 	"homelab-patch-orchestrate/metrics"
@@ -25,6 +27,15 @@ type record struct {
 	hostHolds string
 	out       *printer
 	post      *post
+}
+
+// record is what j leaves for others: by the settings, or by the defaults as long as those could not be read.
+func (j *job) record(out *printer, post *post) record {
+	d := config.Default()
+	return record{
+		path: cmp.Or(j.Textfile, d.Textfile), kind: j.asked().Kind(), hold: cmp.Or(j.Hold, d.Hold),
+		hostHolds: cmp.Or(j.HostHolds, d.HostHolds), out: out, post: post,
+	}
 }
 
 // begin says that a run is going on.

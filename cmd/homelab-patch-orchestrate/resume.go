@@ -23,11 +23,9 @@ whose work did not come to an end. A run that has ended, interrupted or halted, 
 new run of the hosts that it did not finish. Hosts that failed are for retry.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			var err error
-			*code, err = j.do(out, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
+			return j.do(out, code, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
 				return j.resume(ctx, stop, out, rec, boot)
 			})
-			return j.told(*code, err)
 		},
 	}
 	j.runFlags(c)
@@ -46,23 +44,13 @@ by wave. RUN is the id of a run, or latest. A retry after which all hosts of the
 well counts as the success of that run.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var err error
-			*code, err = j.do(out, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
+			return j.do(out, code, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
 				return j.retry(ctx, stop, out, rec, args[0])
 			})
-			return j.told(*code, err)
 		},
 	}
 	j.runFlags(c)
 	return c
-}
-
-// told is the error of a command for cobra: nil if the summary has told it.
-func (j *job) told(code int, err error) error {
-	if err == nil || err == errTold {
-		return nil
-	}
-	return &exitError{code, err}
 }
 
 // again patches hosts of an earlier run as a run of its own.
@@ -146,7 +134,7 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 	}
 	rec.kind = report.Kind
 	policy.Budget = report.Budget
-	w := &work{job: j, out: out, rec: rec, store: store, lock: lock, stop: stop, resume: true, left: report}
+	w := &work{job: j, out: out, rec: rec, store: store, lock: lock, stop: stop, left: &report}
 	return w.carryOut(ctx, run, plan, policy)
 }
 

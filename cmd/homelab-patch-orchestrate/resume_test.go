@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"homelab-patch-orchestrate/orchestrator"
@@ -27,14 +26,7 @@ func (b *bench) kill() (id string) {
 	c.Process.Kill()
 	c.Wait()
 	os.Remove(b.path("fifo"))
-	b.eventually("the orphan has ended", func() bool {
-		f, err := os.Open(b.path("state/lock"))
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		defer f.Close()
-		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
-	})
+	b.orphaned()
 	return b.journal().ID
 }
 

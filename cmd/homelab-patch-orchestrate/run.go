@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -30,10 +28,8 @@ Exit codes: 0 done, 1 could not be carried out, 2 usage, settings or plan
 SIGINT and SIGTERM.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			var err error
 			j.after = resumeUnit
-			*code, err = j.do(out, j.locked)
-			return j.told(*code, err)
+			return j.do(out, code, j.locked)
 		},
 	}
 	f := c.Flags()
@@ -51,11 +47,20 @@ var errTold = errors.New("told")
 // underLock is what a command does about a run.
 type underLock func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error)
 
-// do resolves the settings, has something done, and delivers what there is to tell. Its error has not been printed yet.
-func (j *job) do(out *printer, work underLock) (int, error) {
+// do resolves the settings, has something done, and delivers what there is to tell. Its error is nil if the summary has
+// told it.
+func (j *job) do(out *printer, code *int, work underLock) error {
+	c, err := j.doAndTell(out, work)
+	*code = c
+	if err == nil || err == errTold {
+		return nil
+	}
+	return &exitError{c, err}
+}
+
+func (j *job) doAndTell(out *printer, work underLock) (int, error) {
 	err := j.resolve()
-	rec := record{path: cmp.Or(j.Textfile, config.Default().Textfile), kind: j.asked().Kind(), hold: cmp.Or(j.Hold, config.Default().Hold),
-		hostHolds: cmp.Or(j.HostHolds, config.Default().HostHolds), out: out}
+	rec := j.record(out, nil)
 	if err != nil {
 		var settings *settingsError
 		if errors.As(err, &settings) {

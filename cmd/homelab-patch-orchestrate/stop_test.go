@@ -48,6 +48,19 @@ func (b *bench) waiting() (c *exec.Cmd, out *output) {
 	return c, out
 }
 
+// orphaned waits until the Ansible of a run that was killed has ended.
+func (b *bench) orphaned() {
+	b.t.Helper()
+	b.eventually("the orphan has ended", func() bool {
+		f, err := os.Open(b.path("state/lock"))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		defer f.Close()
+		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+	})
+}
+
 // release lets the waiting task, and all after it, end.
 func (b *bench) release() {
 	b.t.Helper()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -26,9 +25,7 @@ func wavesCommand(out *printer) *cobra.Command {
 				return &exitError{planCode(err), err}
 			}
 			if j.json {
-				enc := json.NewEncoder(out.out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(wavesOf(plan))
+				return out.json(wavesOf(plan))
 			}
 			out.waves(plan)
 			return nil

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,10 @@ const beMain = "TEST_BE_MAIN"
 func TestMain(m *testing.M) {
 	if os.Getenv(beMain) != "" {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	flag.Parse()
+	if !slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.parallel") }) {
+		flag.Set("test.parallel", "8") // most of a test is waiting: for Ansible, for a channel that hangs
 	}
 	os.Exit(m.Run())
 }

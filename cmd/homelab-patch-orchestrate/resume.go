@@ -67,11 +67,11 @@ func (j *job) retry(ctx context.Context, stop <-chan struct{}, out *printer, rec
 	}
 	old, err := store.Load(id)
 	if id == "latest" {
-		old, err = store.Latest()
+		old, err = store.LatestPatching()
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return orchestrator.ExitUsage, fmt.Errorf("there is no run %s in %s", id, store.Dir())
+		return orchestrator.ExitUsage, fmt.Errorf("there is no run %s in %s to retry", id, store.Dir())
 	case err != nil:
 		return orchestrator.ExitFailed, err
 	case old.Kind == orchestrator.Check:
@@ -95,6 +95,9 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 	defer lock.Close()
 	rec.untold(store)
 	report, err := store.Latest()
+	if err == nil && report.Kind == orchestrator.Check && report.State.Final() {
+		report, err = store.LatestPatching() // somebody has looked since: that is not in the way
+	}
 	nothing := func(why string) (int, error) {
 		out.note("nothing to resume: %s", why)
 		return orchestrator.ExitDone, nil

@@ -1,0 +1,294 @@
+// Package ara keeps ARA's record of what Ansible did, by its REST API: no part of ARA is needed on the controller.
+//
+//	f := ara.Forwarder{Client: &ara.Client{Server: "http://ara:8000"}, Dir: runFolder}
+//	err := f.Open()
+//	err = f.Send(ctx)               // what events.jsonl has so far
+//	err = f.Finish(ctx, records)    // when the run has ended
+//	f.Close()
+//
+// # What it guarantees
+//
+//   - Each record is made exactly once, whatever dies at whatever moment: progress is on disk, and before a POST that may
+//     have been made already the server is asked for its record, by the very microsecond in which it began. When a
+//     playbook ends, the server's own counts are compared, and what it has twice after all is removed.
+//   - One playbook of ARA is one ansible-playbook. Its labels are those of the run: [runner.Playbook].Labels.
+//   - What no_log hides was never in the events. Module arguments and files that only hold variables are not recorded.
+//   - No error has the password in it.
+//
+// # What it does not do
+//
+// It does not decide anything about a run, and nothing in a run waits for it.
+package ara
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// requestLimit bounds one request where the context does not.
+const requestLimit = 15 * time.Second
+
+// answerLimit is more than an answer of ours has: a page of what it lists.
+const answerLimit = 16 << 20
+
+// Client asks the REST API of one ARA server. It may be used by several goroutines at once.
+type Client struct {
+	Server   string // base URL, such as https://ara.example.net
+	User     string // of basic authentication; empty sends none
+	Password string
+
+	once sync.Once
+	http *http.Client
+}
+
+// Format makes every verb print the server alone.
+func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "ARA at %s", c.Server) }
+
+// Error is a request that ARA did not do.
+type Error struct {
+	Request string // such as "POST results"
+	Status  int    // of HTTP; 0 if there was no answer
+	Reason  string // in words, without secrets
+	Err     error  // context.Canceled, context.DeadlineExceeded or nil
+}
+
+// Error says what was asked for and what came back.
+func (e *Error) Error() string { return "ARA: " + e.Request + ": " + e.Reason }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same request may succeed later with nobody doing anything.
+func (e *Error) Temporary() bool {
+	return e.Status == 0 || e.Status >= 500 || e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests
+}
+
+// Refused reports whether the server will never take this very record.
+func (e *Error) Refused() bool {
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired, http.StatusRequestTimeout,
+		http.StatusTooManyRequests:
+		return false
+	}
+	return e.Status >= 400 && e.Status < 500
+}
+
+// refused reports whether an error says that the server will never take a record.
+func refused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Refused()
+}
+
+// status returns the HTTP status in an error, 0 if it is none of ours.
+func status(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	return 0
+}
+
+// Version asks which version of ARA answers. It is an error if what answers is not ARA, or has no API v1.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	var is struct {
+		Kind, Version string
+		API           []string
+	}
+	if err := c.do(ctx, http.MethodGet, "/api/", nil, &is); err != nil {
+		return "", err
+	}
+	if is.Kind != "ara" {
+		return "", &Error{Request: "GET /api/", Status: http.StatusNotFound, Reason: "what answers is not ARA; look at ARA_API_SERVER"}
+	}
+	for _, api := range is.API {
+		if strings.HasSuffix(api, "/v1/") {
+			return is.Version, nil
+		}
+	}
+	return is.Version, &Error{Request: "GET /api/", Status: http.StatusNotFound,
+		Reason: fmt.Sprintf("ARA %s has no API v1, which is the one that is spoken here", is.Version)}
+}
+
+// post makes a record and returns its id.
+func (c *Client) post(ctx context.Context, kind string, body any) (int64, error) {
+	var made struct{ ID int64 }
+	err := c.do(ctx, http.MethodPost, v1+kind, body, &made)
+	if err == nil && made.ID == 0 {
+		err = &Error{Request: "POST " + kind, Reason: "the answer has no id"}
+	}
+	return made.ID, err
+}
+
+// patch changes a record.
+func (c *Client) patch(ctx context.Context, kind string, id int64, body any) error {
+	return c.do(ctx, http.MethodPatch, fmt.Sprintf("%s%s/%d", v1, kind, id), body, nil)
+}
+
+// remove deletes a record; one that is gone is no error.
+func (c *Client) remove(ctx context.Context, kind string, id int64) error {
+	err := c.do(ctx, http.MethodDelete, fmt.Sprintf("%s%s/%d", v1, kind, id), nil, nil)
+	if status(err) == http.StatusNotFound {
+		return nil
+	}
+	return err
+}
+
+// list calls each with every record of a kind that the query finds.
+func (c *Client) list(ctx context.Context, kind string, query url.Values, each func(row)) error {
+	const page = 250
+	for offset := 0; ; offset += page {
+		var got struct {
+			Count   int
+			Results []row
+		}
+		q := url.Values{"limit": {fmt.Sprint(page)}, "offset": {fmt.Sprint(offset)}, "order": {"id"}}
+		for k, v := range query {
+			q[k] = v
+		}
+		if err := c.do(ctx, http.MethodGet, v1+kind+"?"+q.Encode(), nil, &got); err != nil {
+			return err
+		}
+		for _, r := range got.Results {
+			each(r)
+		}
+		if len(got.Results) == 0 || offset+len(got.Results) >= got.Count {
+			return nil
+		}
+	}
+}
+
+// row is what of a listed record tells it from others.
+type row struct {
+	ID      int64
+	Path    string
+	Key     string
+	Started time.Time
+	Task    int64
+	Host    int64
+	Labels  []struct{ Name string }
+}
+
+const v1 = "/api/v1/"
+
+// do makes one request. Its error is an [*Error].
+func (c *Client) do(ctx context.Context, method, path string, body, answer any) error {
+	what, _, _ := strings.Cut(method+" "+strings.TrimPrefix(path, v1), "?")
+	text := []byte(nil)
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			return &Error{Request: what, Status: http.StatusBadRequest, Reason: "it cannot be written as JSON: " + err.Error()}
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.Server, "/")+path, bytes.NewReader(text))
+	if err != nil {
+		return &Error{Request: what, Status: http.StatusNotFound, Reason: "ARA_API_SERVER is not a URL"}
+	}
+	req.Header.Set("User-Agent", "homelab-patch-orchestrate")
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.User != "" {
+		req.SetBasicAuth(c.User, c.Password)
+	}
+	resp, err := c.client().Do(req)
+	if err != nil {
+		return c.unanswered(ctx, what, err)
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
+	switch {
+	case resp.StatusCode/100 != 2:
+		return c.answered(what, resp.StatusCode, said)
+	case err != nil:
+		return c.unanswered(ctx, what, err)
+	case answer == nil:
+		return nil
+	}
+	if err := json.Unmarshal(said, answer); err != nil {
+		return &Error{Request: what, Status: http.StatusNotFound, Reason: "the answer is no JSON: is ARA_API_SERVER the base URL of an ARA server?"}
+	}
+	return nil
+}
+
+func (c *Client) client() *http.Client {
+	c.once.Do(func() {
+		c.http = &http.Client{
+			Transport:     http.DefaultTransport.(*http.Transport).Clone(),
+			Timeout:       requestLimit,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it could take the password elsewhere
+		}
+	})
+	return c.http
+}
+
+// answered is the error of an answer that is no success.
+func (c *Client) answered(what string, code int, said []byte) *Error {
+	e := &Error{Request: what, Status: code, Reason: fmt.Sprintf("the server answered %d %s", code, http.StatusText(code))}
+	switch {
+	case code/100 == 3:
+		e.Status, e.Reason = http.StatusNotFound, e.Reason+": put the URL that it redirects to into ARA_API_SERVER"
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		e.Reason += "; look at ARA_API_USERNAME and ARA_API_PASSWORD"
+	case bytes.HasPrefix(bytes.TrimSpace(said), []byte("{")):
+		e.Reason += ": " + c.clean(string(said))
+	}
+	return e
+}
+
+// unanswered is the error of a request without a whole answer. Go's own words are not used but for what a dial says.
+func (c *Client) unanswered(ctx context.Context, what string, err error) *Error {
+	e := &Error{Request: what, Err: ctx.Err()}
+	var in *url.Error
+	if errors.As(err, &in) {
+		err = in.Err
+	}
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, context.Canceled):
+		e.Reason = "given up before there was an answer"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		e.Reason = "no answer in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		e.Reason = "the connection was closed before there was an answer"
+	default:
+		e.Reason = c.clean(err.Error())
+	}
+	return e
+}
+
+// clean makes one short line of a text, without the password: belt and braces.
+func (c *Client) clean(s string) string {
+	if c.Password != "" {
+		s = strings.ReplaceAll(s, c.Password, "<redacted>")
+	}
+	return limit(strings.Join(strings.Fields(s), " "), 300)
+}
+
+// limit cuts a text to at most n characters that ARA takes: it counts them, and wants no NUL.
+func limit(s string, n int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// PlaybookPage returns the address of a playbook's page.
+func PlaybookPage(server string, id int64) string {
+	return fmt.Sprintf("%s/playbooks/%d.html", strings.TrimRight(server, "/"), id)
+}
+
+// LabelPage returns the address of the list of the playbooks that have a label.
+func LabelPage(server, label string) string {
+	return strings.TrimRight(server, "/") + "/?" + url.Values{"label": {label}}.Encode()
+}

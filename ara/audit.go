@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -23,7 +22,6 @@ func (f *Forwarder) audit(ctx context.Context) error {
 	if err := f.Client.do(ctx, "GET", v1+"playbooks/"+strconv.FormatInt(b.ID, 10), nil, &is); err != nil {
 		return err
 	}
-	f.pulse.beat()
 	if is.Items.Plays > len(o.Plays) {
 		if err := f.surplus(ctx, "plays", query{"playbook": b.ID}, func(r row) bool { return !o.Plays[r.ID] }); err != nil {
 			return err
@@ -66,7 +64,6 @@ func (f *Forwarder) surplus(ctx context.Context, kind string, q query, tooMany f
 			ids = append(ids, r.ID)
 		}
 	})
-	f.pulse.done(err)
 	for _, id := range ids {
 		if err == nil {
 			err = f.Client.remove(ctx, kind, id)
@@ -76,29 +73,4 @@ func (f *Forwarder) surplus(ctx context.Context, kind string, q query, tooMany f
 		}
 	}
 	return err
-}
-
-// pulse is when the server last answered, for another goroutine.
-type pulse struct {
-	mu   sync.Mutex
-	last time.Time // zero if the last request failed
-}
-
-func (p *pulse) beat() { p.done(nil) }
-
-func (p *pulse) done(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.last = time.Now()
-	if err != nil {
-		p.last = time.Time{}
-	}
-}
-
-// Answered returns when the server last did what it was asked; zero if it did not do what it was asked last. Any
-// goroutine may ask.
-func (f *Forwarder) Answered() time.Time {
-	f.pulse.mu.Lock()
-	defer f.pulse.mu.Unlock()
-	return f.pulse.last
 }

@@ -48,6 +48,21 @@ type Client struct {
 
 	once sync.Once
 	http *http.Client
+
+	mu    sync.Mutex
+	asked time.Time // of the request under way; zero if there is none
+	fails bool      // the last request had no answer, or none of use
+}
+
+// slow is how long an answer may take of a server that is not hung.
+const slow = 500 * time.Millisecond
+
+// Answers reports whether it is worth to wait for the server: what it was asked last it answered, and what it is asked now
+// it was not asked long ago.
+func (c *Client) Answers() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.fails && (c.asked.IsZero() || time.Since(c.asked) < slow)
 }
 
 // Format makes every verb print the server alone.
@@ -165,6 +180,21 @@ func (c *Client) list(ctx context.Context, kind string, query url.Values, each f
 	}
 }
 
+// Prune removes the playbooks with a label that began before a time, and says how many.
+func (c *Client) Prune(ctx context.Context, label string, before time.Time) (removed int, err error) {
+	var ids []int64
+	err = c.list(ctx, "playbooks", url.Values{"label": {label}, "started_before": {stamp(before)}}, func(r row) { ids = append(ids, r.ID) })
+	for _, id := range ids {
+		if err == nil {
+			err = c.remove(ctx, "playbooks", id)
+		}
+		if err == nil {
+			removed++
+		}
+	}
+	return removed, err
+}
+
 // row is what of a listed record tells it from others.
 type row struct {
 	ID      int64
@@ -180,6 +210,18 @@ const v1 = "/api/v1/"
 
 // do makes one request. Its error is an [*Error].
 func (c *Client) do(ctx context.Context, method, path string, body, answer any) error {
+	c.mu.Lock()
+	c.asked = time.Now()
+	c.mu.Unlock()
+	err := c.request(ctx, method, path, body, answer)
+	var e *Error
+	c.mu.Lock()
+	c.asked, c.fails = time.Time{}, errors.As(err, &e) && e.Temporary()
+	c.mu.Unlock()
+	return err
+}
+
+func (c *Client) request(ctx context.Context, method, path string, body, answer any) error {
 	what, _, _ := strings.Cut(method+" "+strings.TrimPrefix(path, v1), "?")
 	text := []byte(nil)
 	if body != nil {

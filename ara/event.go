@@ -116,7 +116,6 @@ func (f *Forwarder) create(ctx context.Context, kind string, body map[string]any
 	if err != nil {
 		f.unsure = true
 	}
-	f.pulse.done(err)
 	return id, false, err
 }
 
@@ -140,14 +139,11 @@ func (f *Forwarder) find(ctx context.Context, kind string, q query, same func(ro
 			id = r.ID
 		}
 	})
-	f.pulse.done(err)
 	return id, err
 }
 
 func (f *Forwarder) patch(ctx context.Context, kind string, id int64, body map[string]any) error {
-	err := f.Client.patch(ctx, kind, id, body)
-	f.pulse.done(err)
-	return err
+	return f.Client.patch(ctx, kind, id, body)
 }
 
 func (f *Forwarder) playbook(ctx context.Context, e runner.Event) error {
@@ -211,7 +207,6 @@ func (f *Forwarder) host(ctx context.Context, name string) (int64, error) {
 		return id, nil
 	}
 	id, err := f.Client.post(ctx, "hosts", map[string]any{"playbook": f.cur().ID, "name": limit(name, nameLimit)})
-	f.pulse.done(err)
 	if err == nil {
 		f.p.Open.Hosts[name] = id
 	}

@@ -20,7 +20,7 @@ const events = "events.jsonl"
 // saveEvery is how often progress is written while records are sent. What is newer is asked for after a crash.
 const saveEvery = time.Second
 
-// Forwarder puts the events of one run on record. It is for one goroutine, but for [Forwarder.Answered].
+// Forwarder puts the events of one run on record. It is for one goroutine.
 type Forwarder struct {
 	Client *Client
 	Dir    string // the folder of the run
@@ -35,7 +35,6 @@ type Forwarder struct {
 	unsure  bool // a record that is about to be made may be there
 	checked bool // the server was asked what it is
 	saved   time.Time
-	pulse   pulse
 }
 
 // Record is a value that is put beside a playbook.
@@ -126,7 +125,6 @@ func (f *Forwarder) send(ctx context.Context) error {
 			return err
 		}
 		f.checked = true
-		f.pulse.beat()
 	}
 	for e, err := range runner.Decode(io.NewSectionReader(file, f.p.Offset, end-f.p.Offset)) {
 		if err != nil && !errors.Is(err, runner.ErrStream) {
@@ -210,7 +208,6 @@ func (f *Forwarder) record(ctx context.Context, b *playbook, r Record) error {
 	} else if err == nil {
 		err = f.Client.patch(ctx, "records", id, body)
 	}
-	f.pulse.beat()
 	if refused(err) {
 		b.Refused++
 		return nil

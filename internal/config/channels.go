@@ -29,6 +29,9 @@ type Channels struct {
 	Heartbeat notify.Secret
 	// ARA, Grafana and Runbook are ARA_API_SERVER, GRAFANA_URL and RUNBOOK_URL: base URLs of links.
 	ARA, Grafana, Runbook string
+	// ARAUser and ARAPassword are ARA_API_USERNAME and ARA_API_PASSWORD, for a server that wants them.
+	ARAUser     string
+	ARAPassword notify.Secret
 	// Warnings are unknown keys, each with the nearest one known.
 	Warnings []string
 
@@ -50,7 +53,8 @@ func (c Channels) Wanted(channel string) bool {
 func (c *Channels) keys() map[string]any {
 	return map[string]any{
 		"DISCORD_WEBHOOK_URL": &c.Discord, "NTFY_URL": &c.NtfyURL, "NTFY_PATCH_TOPIC": &c.NtfyTopic, "NTFY_TOKEN": &c.NtfyToken,
-		"HEARTBEAT_URL": &c.Heartbeat, "ARA_API_SERVER": &c.ARA, "GRAFANA_URL": &c.Grafana, "RUNBOOK_URL": &c.Runbook,
+		"HEARTBEAT_URL": &c.Heartbeat, "ARA_API_SERVER": &c.ARA, "ARA_API_USERNAME": &c.ARAUser, "ARA_API_PASSWORD": &c.ARAPassword,
+		"GRAFANA_URL": &c.Grafana, "RUNBOOK_URL": &c.Runbook,
 	}
 }
 
@@ -167,6 +171,9 @@ func (c *Channels) check() (errs []error) {
 	if t := c.NtfyTopic.Reveal(); t != "" && !regexp.MustCompile(`^[-_A-Za-z0-9]{1,64}$`).MatchString(t) { // https://docs.ntfy.sh/publish
 		errs = append(errs, errors.New("NTFY_PATCH_TOPIC is no topic: letters, digits, - and _, at most 64"))
 		c.NtfyTopic = ""
+	}
+	if c.named["ARA_API_PASSWORD"] != c.named["ARA_API_USERNAME"] {
+		errs = append(errs, errors.New("of ARA_API_USERNAME and ARA_API_PASSWORD only one is set: ARA wants both or none"))
 	}
 	switch {
 	case c.named["NTFY_URL"] && !c.named["NTFY_PATCH_TOPIC"]:

@@ -1,4 +1,4 @@
-package ara_test
+package ara
 
 import (
 	"bytes"
@@ -7,15 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"homelab-patch-orchestrate/ara"
 )
 
 // manage is the command of Debian's python3-ara. Its server is the one that the tests talk to: nothing stands in for it.
@@ -26,19 +24,15 @@ type server struct {
 	t    testing.TB
 	dir  string
 	port string
-	env  []string
 	cmd  *exec.Cmd
 }
 
-// folder is one for a database: in memory where there is room, because SQLite waits for the disk with each record.
-func folder(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "ara")
-	if err != nil {
-		return t.TempDir()
+// memory is where a database is kept: SQLite waits for the disk with each record.
+func memory() string {
+	if fi, err := os.Stat("/dev/shm"); err == nil && fi.IsDir() {
+		return "/dev/shm"
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
+	return ""
 }
 
 func free(t testing.TB) string {
@@ -52,30 +46,72 @@ func free(t testing.TB) string {
 	return port
 }
 
-// database is made once: every server of the tests begins with a copy of it.
-var database = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "ara")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command(manage, "migrate")
-	cmd.Env = append(os.Environ(), "ARA_BASE_DIR="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("%s migrate: %w\n%s", manage, err, out)
-	}
-	return dir, nil
-})
+// Who may write to the server of the tests. Reading is for everybody.
+const user, password = "patcher", "hush-ara"
+
+// made has the database that every server begins with a copy of, and the server that most tests share.
+var made struct {
+	sync.Mutex
+	dir    string
+	shared *server
+}
+
+// prepare makes tables and a user.
+const prepare = `
+import os
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ara.server.settings")
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", verbosity=0)
+from django.contrib.auth.models import User
+User.objects.create_superuser("patcher", password="hush-ara")
+`
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, _ := database(); dir != "" {
-		os.RemoveAll(dir)
+	if made.shared != nil {
+		made.shared.kill()
+		os.RemoveAll(made.shared.dir)
 	}
+	os.RemoveAll(made.dir)
 	os.Exit(code)
 }
 
-// newServer starts a server. Settings are NAME=VALUE as ARA reads them from its environment.
-func newServer(t testing.TB, settings ...string) *server {
+// shared is a server for tests that do it no harm.
+func shared(t testing.TB) *server {
+	t.Helper()
+	made.Lock()
+	defer made.Unlock()
+	if made.shared == nil {
+		dir, err := os.MkdirTemp(memory(), "ara")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made.shared = startServer(t, dir)
+	}
+	s := *made.shared
+	s.t = t
+	return &s
+}
+
+// newServer starts a server of the test's own.
+func newServer(t testing.TB) *server {
+	t.Helper()
+	dir, err := os.MkdirTemp(memory(), "ara")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	made.Lock()
+	s := startServer(t, dir)
+	made.Unlock()
+	t.Cleanup(s.kill)
+	return s
+}
+
+// startServer wants made to be locked.
+func startServer(t testing.TB, dir string) *server {
 	t.Helper()
 	if _, err := exec.LookPath(manage); err != nil {
 		if os.Getenv("E2E_REQUIRED") == "1" {
@@ -83,21 +119,27 @@ func newServer(t testing.TB, settings ...string) *server {
 		}
 		t.Skip("python3-ara is missing")
 	}
-	made, err := database()
-	if err != nil {
-		t.Fatal(err)
+	if made.dir == "" {
+		dir, err := os.MkdirTemp(memory(), "ara")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made.dir = dir
+		cmd := exec.Command("/usr/bin/python3", "-c", prepare)
+		cmd.Env = append(os.Environ(), "ARA_BASE_DIR="+dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 	}
-	s := &server{t: t, dir: folder(t), port: free(t)}
-	s.env = append(append(os.Environ(), "ARA_BASE_DIR="+s.dir, "ARA_LOG_LEVEL=ERROR"), settings...)
-	data, err := os.ReadFile(filepath.Join(made, "ansible.sqlite"))
+	data, err := os.ReadFile(filepath.Join(made.dir, "ansible.sqlite"))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(s.dir, "ansible.sqlite"), data, 0o600)
+		err = os.WriteFile(filepath.Join(dir, "ansible.sqlite"), data, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &server{t: t, dir: dir, port: free(t)}
 	s.start()
-	t.Cleanup(s.kill)
 	return s
 }
 
@@ -109,8 +151,8 @@ func (s *server) start() {
 	}
 	defer log.Close()
 	s.cmd = exec.Command(manage, "runserver", "--noreload", "127.0.0.1:"+s.port)
-	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env, log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.cmd.Env = append(os.Environ(), "ARA_BASE_DIR="+s.dir, "ARA_LOG_LEVEL=ERROR", "ARA_WRITE_LOGIN_REQUIRED=true")
+	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -134,7 +176,7 @@ func (s *server) kill() {
 
 func (s *server) url() string { return "http://127.0.0.1:" + s.port }
 
-func (s *server) client() *ara.Client { return &ara.Client{Server: s.url()} }
+func (s *server) client() *Client { return &Client{Server: s.url(), User: user, Password: password} }
 
 // get reads what the server has.
 func (s *server) get(path string, to any) {
@@ -165,6 +207,7 @@ func (s *server) send(method, path string, body any) {
 		s.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth(user, password)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		s.t.Fatal(err)
@@ -178,22 +221,18 @@ func (s *server) send(method, path string, body any) {
 // thing is a record, as JSON has it.
 type thing = map[string]any
 
-// all lists every record of a kind.
-func (s *server) all(kind string) []thing {
+// of lists every record of a kind that a playbook has.
+func (s *server) of(kind string, playbook int64) []thing {
 	s.t.Helper()
 	var list struct{ Results []thing }
-	s.get("/api/v1/"+kind+"?limit=100000&order=id", &list)
+	s.get(fmt.Sprintf("/api/v1/%s?playbook=%d&limit=100000&order=id", kind, playbook), &list)
 	return list.Results
 }
 
-// counts is how many records there are of each kind.
-func (s *server) counts() map[string]int {
+// labelled lists the playbooks that have a label.
+func (s *server) labelled(label string) []thing {
 	s.t.Helper()
-	n := map[string]int{}
-	for _, kind := range []string{"playbooks", "plays", "tasks", "hosts", "results", "files", "records"} {
-		var list struct{ Count int }
-		s.get("/api/v1/"+kind+"?limit=1", &list)
-		n[kind] = list.Count
-	}
-	return n
+	var list struct{ Results []thing }
+	s.get("/api/v1/playbooks?limit=100000&order=id&label="+url.QueryEscape(label), &list)
+	return list.Results
 }

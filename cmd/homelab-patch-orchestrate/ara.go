@@ -38,13 +38,13 @@ func araCommand(out *printer, code *int) *cobra.Command {
 			if err := o.resolveSettings(); err != nil {
 				return err
 			}
-			o.post = o.job.post(out)
-			if o.post.ara == nil {
-				return failed(errors.New("ARA_API_SERVER is not set: see docs/ara.md"))
-			}
 			var err error
 			if o.store, err = orchestrator.Open(o.job.State); err != nil {
 				return failed(err)
+			}
+			o.post = o.job.post(out)
+			if o.post.ara == nil && (cmd.Name() != "forward" || len(args) > 0 || len(o.pending()) > 0) { // else nobody wants it
+				return failed(errors.New("ARA_API_SERVER is not set: see docs/ara.md"))
 			}
 			return do(cmd.Context(), args)
 		}
@@ -85,13 +85,18 @@ func (o *onRecord) forward(ctx context.Context, args []string) error {
 		}
 		return o.all(ctx, args)
 	}
-	ids, err := o.store.IDs()
-	if err != nil {
-		return failed(err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, flushWait) // the timer comes again
 	defer cancel()
-	return o.all(ctx, slices.DeleteFunc(ids, func(id string) bool { return !exists(filepath.Join(o.dir(id), ara.Pending)) }))
+	return o.all(ctx, o.pending())
+}
+
+// pending are the runs that wait.
+func (o *onRecord) pending() []string {
+	ids, err := o.store.IDs()
+	if err != nil {
+		o.out.warn("%v", err)
+	}
+	return slices.DeleteFunc(ids, func(id string) bool { return !exists(filepath.Join(o.dir(id), ara.Pending)) })
 }
 
 // all puts runs on record, oldest first. It stops at the first for which the server does not do its work.
@@ -103,8 +108,7 @@ func (o *onRecord) all(ctx context.Context, ids []string) error {
 		}
 		whole, err := o.one(ctx, report)
 		switch {
-		case errors.Is(err, ara.ErrBusy):
-			o.out.note("run %s: %v", id, err)
+		case errors.Is(err, ara.ErrBusy): // it does what was asked for
 		case err != nil:
 			return failed(fmt.Errorf("run %s: %w; what is left is tried again by `ara forward`", id, err))
 		case !whole:

@@ -104,7 +104,6 @@ type said struct {
 	code           int
 	stdout, stderr string
 	ended          time.Time
-	state          *os.ProcessState
 }
 
 func (s *site) command(args ...string) *exec.Cmd {
@@ -122,7 +121,7 @@ func (s *site) do(c *exec.Cmd) said {
 	if err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)
 	}
-	out := said{c.ProcessState.ExitCode(), stdout.String(), stderr.String(), time.Now(), c.ProcessState}
+	out := said{c.ProcessState.ExitCode(), stdout.String(), stderr.String(), time.Now()}
 	if strings.Contains(out.stdout+out.stderr, password) {
 		s.t.Errorf("the password is in what %v says:\n%s%s", c.Args[1:], out.stdout, out.stderr)
 	}

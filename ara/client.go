@@ -55,7 +55,7 @@ type Client struct {
 }
 
 // slow is how long an answer may take of a server that is not hung.
-const slow = 500 * time.Millisecond
+const slow = time.Second
 
 // Answers reports whether it is worth to wait for the server: what it was asked last it answered, and what it is asked now
 // it was not asked long ago.

@@ -25,6 +25,7 @@ func (f *Forwarder) Follow(ctx context.Context, ended <-chan struct{}) error {
 		case <-ended:
 			over = true
 		case <-timer.C:
+		case <-ctx.Done():
 		}
 		err := f.Send(ctx)
 		switch {

@@ -139,9 +139,11 @@ func (r *recorder) wait() {
 		}
 	}
 	switch {
-	case err != nil && !errors.Is(err, ara.ErrBusy):
+	case r.records == nil: // who goes on with the run goes on with this
+	case errors.Is(err, ara.ErrBusy):
+	case err != nil:
 		r.out.warn("%v; the run is not affected, and `ara forward` goes on with its record", err)
-	case err == nil && r.records != nil:
+	default:
 		r.out.note("ARA: on record, waited %.2f s", time.Since(start).Seconds())
 	}
 }

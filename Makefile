@@ -60,10 +60,12 @@ lint:
 	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run monitoring/alertmanager/render
 	cd e2e/lab && shellcheck -x lab
 
-# Figures against the peers, in docs/benchmarks.md. Fails where a promise is broken.
+# Figures against the peers, in docs/benchmarks.md, and what a record in ARA costs, in docs/evidence/. Fails where a promise is broken.
 bench:
 	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client
 	go run ./e2e/bench
+	e2e/need $$(cat ara/testdata/needs)
+	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara
 
 clean:
 	rm -rf bin

@@ -108,9 +108,7 @@ func (s *server) record(id float64) record {
 		return d
 	}
 	r.plays = list("plays")
-	for _, t := range list("tasks") {
-		r.tasks = append(r.tasks, t)
-	}
+	r.tasks = list("tasks")
 	for _, h := range list("hosts") {
 		r.hosts[h["name"].(string)] = detail("hosts", h)
 	}

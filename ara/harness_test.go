@@ -95,21 +95,6 @@ func shared(t testing.TB) *server {
 	return &s
 }
 
-// newServer starts a server of the test's own.
-func newServer(t testing.TB) *server {
-	t.Helper()
-	dir, err := os.MkdirTemp(memory(), "ara")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	made.Lock()
-	s := startServer(t, dir)
-	made.Unlock()
-	t.Cleanup(s.kill)
-	return s
-}
-
 // startServer wants made to be locked.
 func startServer(t testing.TB, dir string) *server {
 	t.Helper()

@@ -18,6 +18,21 @@ import (
 	"homelab-patch-orchestrate/runner"
 )
 
+// newServer starts a server of the test's own.
+func newServer(t testing.TB) *server {
+	t.Helper()
+	dir, err := os.MkdirTemp(memory(), "ara")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	made.Lock()
+	s := startServer(t, dir)
+	made.Unlock()
+	t.Cleanup(s.kill)
+	return s
+}
+
 // site is a small fleet on local connections, and the program that patches it.
 type site struct {
 	t       testing.TB

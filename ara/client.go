@@ -213,7 +213,9 @@ func (c *Client) do(ctx context.Context, method, path string, body, answer any) 
 	c.mu.Lock()
 	c.asked = time.Now()
 	c.mu.Unlock()
-	err := c.request(ctx, method, path, body, answer)
+	limited, cancel := context.WithTimeout(ctx, requestLimit) // http.Client.Timeout would start a goroutine each time
+	err := c.request(limited, method, path, body, answer)
+	cancel()
 	var e *Error
 	c.mu.Lock()
 	c.asked, c.fails = time.Time{}, errors.As(err, &e) && e.Temporary()
@@ -266,7 +268,6 @@ func (c *Client) client() *http.Client {
 	c.once.Do(func() {
 		c.http = &http.Client{
 			Transport:     http.DefaultTransport.(*http.Transport).Clone(),
-			Timeout:       requestLimit,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it could take the password elsewhere
 		}
 	})

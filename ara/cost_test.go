@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,11 @@ func TestCost(t *testing.T) {
 		}
 		return cost{(c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds(), self}
 	}
-	for range 5 {
+	rounds := 5
+	if n, err := strconv.Atoi(os.Getenv("ROUNDS")); err == nil {
+		rounds = n
+	}
+	for range rounds {
 		for _, k := range kinds {
 			costs[k] = append(costs[k], measure(k))
 		}

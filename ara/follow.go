@@ -7,7 +7,7 @@ import (
 
 // How long Follow waits before it looks again: for more events, and after an error.
 const (
-	lookEvery  = 500 * time.Millisecond
+	lookEvery  = time.Second
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 )

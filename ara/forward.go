@@ -18,7 +18,7 @@ import (
 const events = "events.jsonl"
 
 // saveEvery is how often progress is written while records are sent. What is newer is asked for after a crash.
-const saveEvery = time.Second
+const saveEvery = 5 * time.Second
 
 // Forwarder puts the events of one run on record. It is for one goroutine.
 type Forwarder struct {
@@ -105,6 +105,9 @@ func (f *Forwarder) save() {
 }
 
 func (f *Forwarder) send(ctx context.Context) error {
+	if fi, err := os.Stat(filepath.Join(f.Dir, events)); err == nil && fi.Size() == f.p.Offset {
+		return nil
+	}
 	file, err := os.Open(filepath.Join(f.Dir, events))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // no engine was started yet
@@ -140,7 +143,6 @@ func (f *Forwarder) send(ctx context.Context) error {
 			f.save()
 		}
 	}
-	f.save()
 	return nil
 }
 

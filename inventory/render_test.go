@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -33,12 +32,12 @@ func random(r *rand.Rand) (text string, want map[string][]string) {
 	want = map[string][]string{}
 	put := func(group, host string) { want["group "+group] = append(want["group "+group], host) }
 	count, waves := 1+r.IntN(2*len(words)), 1+r.IntN(12)
-	controller := r.IntN(count)
+	controller, taken := r.IntN(count), map[string]bool{}
 	var b strings.Builder
 	b.WriteString("hosts:\n")
 	for _, i := range r.Perm(count) {
 		name, wave := pick("", i), 2*r.IntN(waves)
-		vars := []string{cmp.Or("", name), "false"} // as names of inventory_test.go: address, local, then the variables
+		vars := []string{name, "false"} // as names of inventory_test.go: address, local, then the variables
 		entry := []string{fmt.Sprintf("name: '%s'", name)}
 		if i == controller {
 			wave = 2*waves + 1
@@ -47,10 +46,13 @@ func random(r *rand.Rand) (text string, want map[string][]string) {
 			vars = append(vars, `ansible_connection="local"`)
 			put(Controller, name)
 		}
-		if r.IntN(2) == 0 {
+		place := strings.ToLower(strings.TrimSuffix(name, ".")) // to DNS, null and NULL are one
+		if taken[place] || r.IntN(2) == 0 {
 			vars[0] = []string{fmt.Sprintf("198.51.%d.%d", i/256, i%256), fmt.Sprintf("1:2:3:4:5:6:7:%d", i%10+10*i), fmt.Sprintf("fe80::%x%%eth0", i), pick("x", i)}[r.IntN(4)]
 			entry = append(entry, fmt.Sprintf("address: '%s'", vars[0]))
 			vars = append(vars, fmt.Sprintf("ansible_host=%q", vars[0]))
+		} else {
+			taken[place] = true
 		}
 		if r.IntN(3) == 0 {
 			port := 1 + r.IntN(65535)

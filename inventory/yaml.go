@@ -44,10 +44,14 @@ func Document(file string, text []byte) (*yaml.Node, error) {
 // alias is wrong.
 func syntax(file string, text []byte, err error) *Error {
 	e := &Error{File: file, Line: 1, Problem: strings.TrimPrefix(err.Error(), "yaml: "),
-		Hint: "mend this line or the one before it; indent with spaces, and quote what has a special character"}
+		Hint: "mend it there or near it: indent with spaces, and quote what has a special character"}
 	if found := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(e.Problem); found != nil {
 		e.Line, _ = strconv.Atoi(found[1])
 		e.Problem = e.Problem[len(found[0]):]
+		// Its parser counts from 0 where its scanner counts from 1.
+		if regexp.MustCompile(`^did not find expected (node content|',' or|'-' indicator|key|<document)`).MatchString(e.Problem) {
+			e.Line++
+		}
 		return e
 	}
 	line := func(at int) int { return 1 + bytes.Count(text[:max(at, 0)], []byte("\n")) }

@@ -25,6 +25,9 @@ func (f *File) Add(e Entry) (*File, error) {
 		text = append(text, '\n')
 	}
 	text = append(append(text, added...), bytes.Join(lines[at:], nil)...)
+	if _, err := Document(f.name, text); err != nil {
+		return nil, f.byHand(e, added)
+	}
 	with, err := ParseFile(f.name, text)
 	if err != nil {
 		return nil, unplaced(err, at)

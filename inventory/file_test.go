@@ -222,6 +222,7 @@ func TestAddRefuses(t *testing.T) {
 		{small, Entry{Name: "x\n- y"}, `fleet.yaml: "name" is not a name for a host`},
 		{small, Entry{Name: "x", User: "a, wave: 1"}, `fleet.yaml: host x: "user" is not`},
 		{"hosts: [{name: c, wave: 2, controller: true}]\n", Entry{Name: "x"}, "fleet.yaml:1: host x: cannot be added to a list that is written like this (write one host a line, or add it by hand: - {name: x, wave: 0})"},
+		{"hosts:\n- {name: c, wave: 2, controller: true\n}\n", Entry{Name: "x", User: "y"}, "fleet.yaml:2: host x: cannot be added to a list that is written like this (write one host a line, or add it by hand: - {name: x, user: \"y\", wave: 0})"},
 	} {
 		f := fleetFile(t, c.text)
 		with, err := f.Add(c.add)
@@ -250,5 +251,21 @@ func TestExampleIsRendered(t *testing.T) {
 	}
 	if Rendered(text) || !Rendered(want) {
 		t.Error("who wrote it is not seen")
+	}
+}
+
+// The example of the manual is a fleet.
+func TestManualIsRead(t *testing.T) {
+	page, err := os.ReadFile("../docs/fleet.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(page), "```yaml\n")
+	text, _, closed := strings.Cut(text, "```")
+	if !found || !closed {
+		t.Fatal("docs/fleet.md has no example")
+	}
+	if f := fleetFile(t, text); len(f.Hosts) != 3 || f.Fleet().Controller != "infra-services" {
+		t.Errorf("it is read as %+v", f.Hosts)
 	}
 }

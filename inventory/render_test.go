@@ -117,7 +117,7 @@ func TestAnsibleReadsWhatIsRendered(t *testing.T) {
 		}
 		t.Skip("ansible-inventory is not installed")
 	}
-	fleets := 4
+	fleets := 3
 	if os.Getenv("E2E_FULL") == "1" {
 		fleets = 300
 	}
@@ -165,8 +165,11 @@ func TestAnsibleReadsWhatIsRendered(t *testing.T) {
 func TestRenderIsDeterministic(t *testing.T) {
 	first := fleetFile(t, small).Render()
 	again := fleetFile(t, "hosts: [{wave: 0, groups: [canaries, web_servers], name: web, user: 'root', address: 192.0.2.11}, {controller: true, wave: 3, connection: local, name: control}]").Render()
-	if !bytes.Equal(first, again) {
-		t.Errorf("first\n%s\nthen\n%s", first, again)
+	for range 20 { // a map has its order by chance
+		if !bytes.Equal(first, again) {
+			t.Fatalf("first\n%s\nthen\n%s", first, again)
+		}
+		again = fleetFile(t, small).Render()
 	}
 	if !Rendered(first) || Rendered([]byte(small)) || Rendered(nil) {
 		t.Error("who wrote it is not seen")

@@ -102,8 +102,8 @@ func (d disk) replace(path string, temp *os.File, data []byte) error {
 	return d.sync(filepath.Dir(path))
 }
 
-// ReplaceFile writes a file whole or not at all, also through a power cut, with that mode whatever the umask. What was at
-// path is as it was if there is an error. The folder must exist.
+// ReplaceFile writes a file whole or not at all, also through a power cut, with that mode whatever the umask. With an error
+// the old file is there, or the new one if it only could not be flushed. The folder must exist.
 func ReplaceFile(path string, data []byte, mode os.FileMode) error {
 	// The name begins with a dot: among holds it must not be that of a host.
 	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")

@@ -158,7 +158,7 @@ func (f *fleetFile) render() error {
 	text, said := f.file.Render(), "is up to date"
 	if f.old == nil || !bytes.Equal(f.old, text) {
 		if err := orchestrator.ReplaceFile(f.hosts, text, 0o644); err != nil {
-			return failed(fmt.Errorf("%s is as it was: %w", f.hosts, err))
+			return failed(fmt.Errorf("write %s: %w", f.hosts, err))
 		}
 		said = "is written"
 	}
@@ -190,7 +190,7 @@ func (f *fleetFile) add(e inventory.Entry) error {
 		return fmt.Errorf("nothing was written: %w", err)
 	}
 	if err := orchestrator.ReplaceFile(f.path, file.Text(), f.mode); err != nil {
-		return failed(fmt.Errorf("%s is as it was: %w", f.path, err))
+		return failed(fmt.Errorf("write %s: %w", f.path, err))
 	}
 	f.file = file
 	fmt.Fprintf(f.out.out, "%s has %s\n", f.path, e.Name)

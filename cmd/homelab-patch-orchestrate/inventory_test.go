@@ -226,7 +226,7 @@ func TestInventoryWriteFails(t *testing.T) {
 		t.Skip("prlimit is not installed")
 	}
 	c.Path = prlimit
-	if r := b.do(c); r.code != 1 || !strings.Contains(r.stderr, "fleet.yaml is as it was: ") {
+	if r := b.do(c); r.code != 1 || !strings.Contains(r.stderr, "write "+b.path("inv/fleet.yaml")+": ") {
 		t.Errorf("exit code %d: %s", r.code, r.stderr)
 	}
 	left, _ := filepath.Glob(b.path("inv/.*"))

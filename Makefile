@@ -38,7 +38,7 @@ RUN ?= .
 e2e-full:
 	e2e/need $$(cat e2e/lab/needs)
 	$(MAKE) --no-print-directory build
-	E2E_FULL=1 E2E_REQUIRED=1 go test -count=1 -timeout 30m -run '$(RUN)' ./orchestrator
+	E2E_FULL=1 E2E_REQUIRED=1 go test -count=1 -timeout 30m -run '$(RUN)' ./orchestrator ./inventory
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 120m -run '$(RUN)' -v ./e2e
 
 # Each decoder and parser against a minute of what nobody thought of.
@@ -46,6 +46,9 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzDecodeJSONCallback$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
+	go test -run '^$$' -fuzz '^FuzzFleet$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
+	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./internal/config
+	go test -run '^$$' -fuzz '^FuzzChannels$$' -fuzztime 60s -fuzzminimizetime 10x ./internal/config
 	go test -run '^$$' -fuzz '^FuzzSchedule$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
 	go test -run '^$$' -fuzz '^FuzzHold$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
 	go test -run '^$$' -fuzz '^FuzzPayloads$$' -fuzztime 60s -fuzzminimizetime 10x ./notify

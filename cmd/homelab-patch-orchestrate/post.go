@@ -27,6 +27,7 @@ type post struct {
 	links message.Links
 	send  message.Send
 	out   *printer
+	bad   bool // something in the channels' file cannot be used
 }
 
 // post reads where messages go.
@@ -42,7 +43,7 @@ func (j *job) post(out *printer) *post {
 	p := &post{
 		box:   notify.Outbox{Dir: filepath.Join(cmp.Or(j.State, d.State), "outbox")},
 		links: message.Links{Grafana: c.Grafana, Runbook: c.Runbook, ARA: c.ARA},
-		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out,
+		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, bad: err != nil,
 	}
 	// A channel whose settings cannot be used has messages all the same: they wait. If nothing could be read, nobody
 	// knows which there are.

@@ -20,11 +20,12 @@ def take(run_id, restart=False):
     now, boot = int(time.time()), '' if restart else boot_id()
     held = read_json(LEASE)
     try:
-        since = int(held['since']) if held['run'] == run_id and now < held['expires'] and held['boot_id'] in ('', boot) else now
-        new = since == now or held['boot_id'] != boot or not now + LIFE - 60 < held['expires'] <= now + LIFE
+        ours = held['run'] == run_id and now < held['expires'] and held['boot_id'] in ('', boot_id())
+        since = int(held['since']) if ours else now
+        fresh = ours and held['boot_id'] == boot and now + LIFE - 60 < held['expires'] <= now + LIFE
     except (KeyError, TypeError, ValueError):       # none, or none that can be understood
-        since, new = now, True
-    if new:
+        since, fresh = now, False
+    if not fresh:
         write_json(LEASE, {'version': 1, 'run': run_id, 'boot_id': boot, 'expires': now + LIFE, 'since': since})
     return since
 

@@ -51,6 +51,7 @@ func pulled(t *testing.T, lab *e2e.Lab, host string) e2e.Output {
 	t.Helper()
 	cursor := lab.Shell(host, "journalctl -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p'")
 	out := lab.Run(t.Context(), host, "systemctl", "start", pullUnit)
+	lab.Exec(host, "journalctl", "--sync") // what short processes have said arrives a moment later
 	said := lab.Run(t.Context(), host, "journalctl", "-q", "-o", "cat", "-t", "homelab-ansible-pull", "--after-cursor", strings.TrimSpace(cursor))
 	return e2e.Output{Code: out.Code, Stdout: said.Stdout, Stderr: out.Stderr}
 }
@@ -171,7 +172,7 @@ func broken(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		{"a playbook that does not parse", "echo '- hosts: [' >>playbooks/site.yml", "is not used, ansible-playbook --syntax-check failed: the host stays as it is, with commit " + good[:12]},
 		{"an inventory that does not parse", "echo '  - x' >>inventory/hosts.yml", "is not used, ansible-inventory -i failed"},
 		{"an inventory without the host", "sed -i 's/prox/proxy/' inventory/hosts.yml", "is not used, ansible-inventory -i failed"},
-		{"a role that is gone", "git rm -rq roles/patch-controller/tasks", "is not used"},
+		{"a role that is gone", "git rm -rq roles/patch-controller", "is not used, ansible-playbook --syntax-check failed"},
 	} {
 		lab.Shell(controller, "cd /root/homelab && "+c.change)
 		commit := push(lab, c.what)

@@ -156,7 +156,7 @@ func pull(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 }
 
 // joinCommand is the command of docs/pull.md; %[1]s is the repository, %[2]s the host's name in the inventory.
-const joinCommand = `apt-get update && apt-get install -y --no-install-recommends ansible-core git && ansible-pull -U %[1]s -C main -d /var/lib/homelab-ansible-pull/live -i inventory/hosts.yml -l %[2]s -e ansible_connection=local playbooks/site.yml`
+const joinCommand = `apt-get update && apt-get install -y --no-install-recommends ansible-core git && ansible-pull -U %[1]s -C main -d /var/lib/homelab-ansible-pull/live -i inventory/hosts.yml -l %[2]s -e homelab_pull=true playbooks/site.yml`
 
 // recap is what Ansible says at the end.
 func recap(text string) string {

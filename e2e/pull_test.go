@@ -169,9 +169,9 @@ func broken(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	const host = "prox"
 	good := live(lab, host)
 	for _, c := range []struct{ what, change, words string }{
-		{"a playbook that does not parse", "echo '- hosts: [' >>playbooks/site.yml", "is not used, ansible-playbook --syntax-check failed: the host stays as it is, with commit " + good[:12]},
-		{"an inventory that does not parse", "echo '  - x' >>inventory/hosts.yml", "is not used, ansible-inventory -i failed"},
-		{"an inventory without the host", "sed -i 's/prox/proxy/' inventory/hosts.yml", "is not used, ansible-inventory -i failed"},
+		{"a playbook that does not parse", "echo '- hosts: [' >>playbooks/site.yml", "is not used, ansible-playbook --syntax-check failed: the host stays as it is"},
+		{"an inventory that does not parse", "echo '  - x' >>inventory/hosts.yml", "is not used, ansible-inventory --host failed"},
+		{"an inventory without the host", "sed -i 's/prox/proxy/' inventory/hosts.yml", "is not used, ansible-inventory --host failed"},
 		{"a role that is gone", "git rm -rq roles/patch-controller", "is not used, ansible-playbook --syntax-check failed"},
 	} {
 		lab.Shell(controller, "cd /root/homelab && "+c.change)
@@ -200,7 +200,7 @@ func broken(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 
 	lab.Fault("link-down", controller)
 	out = pulled(t, lab, host)
-	wantPull(t, lab, host, out, false, "git -C failed")
+	wantPull(t, lab, host, out, false, "git fetch failed: the host stays as it is")
 	lab.Fault("link-up", controller)
 
 	lab.Shell(controller, "cd /root/homelab && git revert --no-commit HEAD")

@@ -68,7 +68,7 @@ func (j *job) finalize(ctx context.Context, stop <-chan struct{}, out *printer, 
 	if err != nil {
 		return orchestrator.ExitFailed, err
 	}
-	return j.closeRun(run, store, out, rec, ended(result, os.Getenv("EXIT_CODE"), os.Getenv("EXIT_STATUS")))
+	return j.closeRun(run, lock, store, out, rec, ended(result, os.Getenv("EXIT_CODE"), os.Getenv("EXIT_STATUS")))
 }
 
 // ended says how the main process of a unit ended, from what systemd tells ExecStopPost; see systemd.exec(5).

@@ -55,6 +55,7 @@ type one struct {
 	reboot string // of the controller; "" is never
 	meet   func(t *testing.T, lab *e2e.Lab) outcome
 	mend   func(lab *e2e.Lab) // nil is nothing
+	stale  bool               // the metrics cannot be true before the next run
 }
 
 // show goes through rows, each on hosts as they were at first.
@@ -66,6 +67,9 @@ func show(t *testing.T, m *matrix, on e2e.Options, rows []one) {
 			lab.Reset()
 			pair(t, lab, cmp.Or(o.reboot, "never"))
 			out := o.meet(t, lab)
+			if !o.stale && out.Code != 5 {
+				wantMetrics(t, lab, controller, "patch_orchestrate.prom", map[string]float64{"last_exit_code": float64(out.Code), "running": 0})
+			}
 			if o.mend != nil {
 				o.mend(lab)
 			}

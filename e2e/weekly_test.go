@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,9 +75,10 @@ func ended(t *testing.T, lab *e2e.Lab, n int, timeout time.Duration) report {
 	return r
 }
 
-// said is what the units of the program have written into the journal, this boot and the one before.
+// unitsSaid is what the units of the program have written into the journal, this boot and the one before. It may be asked
+// after the test.
 func unitsSaid(lab *e2e.Lab) string {
-	return lab.Exec(controller, "journalctl", "--no-pager", "-o", "cat", "-u", "homelab-patch-orchestrate*")
+	return lab.Run(context.Background(), controller, "journalctl", "--no-pager", "-o", "cat", "-u", "homelab-patch-orchestrate*").Stdout
 }
 
 // TestWeekly goes the timer's own way: systemd starts the service, which patches the waves, and the controller last. That

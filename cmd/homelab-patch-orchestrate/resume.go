@@ -106,7 +106,8 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 	case errors.Is(err, os.ErrNotExist):
 		return nothing("there is no run")
 	case err != nil:
-		return orchestrator.ExitFailed, err
+		rec.unreadable(err)
+		return orchestrator.ExitFailed, fmt.Errorf("%w; run again: what a host has done it says itself", err)
 	case report.State == orchestrator.Passed, boot && report.State.Final():
 		return nothing(fmt.Sprintf("run %s has ended: %s", report.ID, report.State))
 	case report.State.Final():

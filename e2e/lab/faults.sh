@@ -43,8 +43,10 @@ f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); tim
       (host_exec "$h" systemd-run -q --unit lab-tarpit python3 -c "import socket
 taken, s = [], socket.create_server(('', 22))
 while True: taken.append(s.accept())") ;;
-    # memory HOST MIB           for all its processes (64); the OOM killer does the rest. Needs cgroup v1
+    # memory HOST MIB           for all its processes (64), or +MIB besides what they have; the OOM killer does the
+    #                           rest. Needs cgroup v1
     memory) [ -e "$RUN/memory/$h" ] || die "no v1 memory controller on this machine"
+      case $arg in +*) arg=$((arg + $(cat "$RUN/memory/$h/memory.usage_in_bytes") / 1048576)) ;; esac
       echo "${arg:-64}M" >"$RUN/memory/$h/memory.limit_in_bytes" ;;
     # failunit HOST             a unit that fails from the next boot on
     failunit) (host_exec "$h" sh -c 'printf "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n" \

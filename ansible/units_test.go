@@ -158,3 +158,33 @@ func TestUnitsNameNoPlaceOfAHost(t *testing.T) {
 		}
 	}
 }
+
+// NoNewPrivileges forbids sudo, and for another user than root each of these brings it back; see systemd.exec(5). The drop-in
+// for such a user lifts those that the unit has, and nothing else.
+func TestAnotherUserLiftsWhatForbidsSudo(t *testing.T) {
+	forbid := []string{
+		"NoNewPrivileges", "SystemCallFilter", "SystemCallArchitectures", "RestrictAddressFamilies", "RestrictNamespaces", "PrivateDevices",
+		"ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectClock", "ProtectHostname", "MemoryDenyWriteExecute",
+		"RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "DynamicUser",
+	}
+	text, err := os.ReadFile("roles/patch-controller/templates/drop_ins.yml.j2")
+	must(t, err)
+	_, list, _ := strings.Cut(string(text), "{% set sudo = ")
+	list, _, _ = strings.Cut(list, "%}")
+	var lifted, want []string
+	for _, m := range regexp.MustCompile(`'([A-Za-z]+)=`).FindAllStringSubmatch(list, -1) {
+		if m[1] != "CapabilityBoundingSet" { // is given more
+			lifted = append(lifted, m[1])
+		}
+	}
+	for key := range readUnit(t, "homelab-patch-orchestrate.service") {
+		if slices.Contains(forbid, key) {
+			want = append(want, key)
+		}
+	}
+	slices.Sort(lifted)
+	slices.Sort(want)
+	if !slices.Equal(lifted, want) {
+		t.Errorf("lifted are %v, want %v", lifted, want)
+	}
+}

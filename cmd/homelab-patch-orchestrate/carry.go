@@ -161,5 +161,5 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 // reboot tells this machine to reboot, when people were told and all is durable.
 func (w *work) reboot(_ context.Context, report orchestrator.Report) error {
 	w.rec.awaiting(report)
-	return systemctl("--no-block", "reboot")
+	return order("reboot")
 }

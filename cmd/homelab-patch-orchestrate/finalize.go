@@ -61,7 +61,7 @@ func (j *job) finalize(ctx context.Context, stop <-chan struct{}, out *printer, 
 	case report.State == orchestrator.AwaitingReboot:
 		if result != "" && result != "success" && report.Reboot != nil && report.Reboot.Boot == bootID() {
 			// It died around its request: whether the machine reboots, who resumes it finds out.
-			return orchestrator.ExitDone, systemctl("--no-block", "start", resumeUnit)
+			return orchestrator.ExitDone, order("start", resumeUnit)
 		}
 		return orchestrator.ExitDone, nil
 	}

@@ -7,8 +7,8 @@ fault() {
   local kind=$1 h=${2:-} arg=${3:-} cg
   case $kind in repo-*) ;; *) host "$h"; cg=/sys/fs/cgroup/$h ;; esac
   case $kind in
-    # kill HOST                 power cut; `lab start` brings it back with the same disk
-    kill) echo 1 >"$cg/payload/cgroup.kill" ;;
+    # kill HOST                 power cut, and off when this returns; `lab start` brings it back with the same disk
+    kill) echo 1 >"$cg/payload/cgroup.kill"; until_off "$h" ;;
     # hang, unhang HOST         every process stands still; the kernel still answers TCP
     hang) echo 1 >"$cg/payload/cgroup.freeze" ;;
     unhang) echo 0 >"$cg/payload/cgroup.freeze" ;;
@@ -56,6 +56,14 @@ while True: taken.append(s.accept())") ;;
     repo-up) repo_serve ;;
     *) die "unknown fault $kind; \`lab fault\` lists them" ;;
   esac
+}
+
+until_off() {
+  local end=$((SECONDS + 60))
+  while [ "$(cat "$RUN/power/$1")" = on ]; do
+    [ $SECONDS -lt $end ] || die "$1 is not off after 60 s"
+    sleep 0.05
+  done
 }
 
 offer() { # offer HOST ARCHIVE: one more archive in the host's sources

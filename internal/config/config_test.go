@@ -256,10 +256,12 @@ func FuzzParse(f *testing.F) {
 	f.Add("project: /srv/ansible\ninventory: [a, b]\nforks: 3\nsoak: 1m\n")
 	f.Add("gates:\n- &a {name: x, http: http://x/, status: 200, timeout: 1s}\n- *a\n- {name: y, promql: up, server: http://p, instances: {a: b}}\n")
 	f.Add("state: &a x\nhold: *a\n---\n")
+	f.Add("window: [daily 01:00-02:00, Sun 3-8]\nblackout: 2026-02-30\ntimezone: x\nsend: x\nfailed_units: x\nbudgt: -1\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c := Default()
 		c.File = "/etc/homelab/patch-orchestrate.yaml"
-		if c.parse([]byte(text)) != nil {
+		if err := c.parse([]byte(text)); err != nil {
+			mends(t, c.File, err)
 			return
 		}
 		if c.Forks < 0 || c.Budget < 0 || c.Soak < 0 || c.HostDeadline <= 0 || c.WaveDeadline <= 0 {

@@ -97,7 +97,7 @@ func faultsOfController(t *testing.T, m *matrix, on e2e.Options) {
 				<-time.After(time.Minute) // the fault itself
 				lab.Fault("link-up", controller)
 			})},
-		{fault: fault{name: "out of memory: the kernel kills ansible-playbook", host: "saltierpoop", outcome: "interrupted", code: 1, words: "",
+		{fault: fault{name: "out of memory: the kernel kills ansible-playbook", host: "saltierpoop", outcome: "interrupted", code: 1, words: "wave 0: ansible-playbook was killed",
 			within: 3 * time.Minute, todo: "`journalctl -k`; run again"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome {
 				favourite(lab, controller, "homelab-patch-orchestrate")

@@ -26,7 +26,7 @@ func faultsOfRun(t *testing.T, m *matrix, on e2e.Options) {
 		}
 	}
 	show(t, m, on, []one{
-		{fault: fault{name: "ansible-playbook is killed", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 1, within: time.Minute,
+		{fault: fault{name: "ansible-playbook is killed", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 1, words: "wave 0: ansible-playbook was killed", within: time.Minute,
 			todo: "look at who killed it: `journalctl -k`; run again"},
 			meet: amid(func(t *testing.T, lab *e2e.Lab) {
 				first, _ := enginePIDs(t, lab)

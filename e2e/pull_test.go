@@ -254,10 +254,16 @@ func pullAndRun(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		t.Errorf("it has begun a run, while its checkout changes")
 	}
 	lab.Exec(controller, "touch", "/run/go-on")
+	e2e.Eventually(t, 5*time.Minute, "the pull ends", func() error {
+		if state := lab.Run(t.Context(), controller, "systemctl", "is-active", pullUnit).Stdout; state != "inactive\n" {
+			if n := len(runs(lab)); n != len(c.before) {
+				t.Fatalf("the run is begun, and the pull is %q", state)
+			}
+			return errors.New(state)
+		}
+		return nil
+	})
 	c.running(t)
-	if state := lab.Run(t.Context(), controller, "systemctl", "is-active", pullUnit).Stdout; state != "inactive\n" {
-		t.Errorf("the run is in its first wave, and the pull is %q", state)
-	}
 	busy(t, lab, "saltierpoop")
 
 	before := live(lab, controller)
@@ -301,7 +307,7 @@ func overReboot(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	keepJournals(lab, controller)
 	before, n, boots := live(lab, controller), len(runs(lab)), lab.Boots(controller)
 	lab.Exec(controller, "systemctl", "start", "--no-block", "homelab-patch-orchestrate.service")
-	e2e.Eventually(t, time.Minute, "the run takes its lease", func() error {
+	e2e.Eventually(t, 2*time.Minute, "the run takes its lease", func() error {
 		if out := lab.Run(t.Context(), controller, "cat", stateDir+"/lease.json"); out.Code != 0 {
 			return errors.New(out.Stderr)
 		}
@@ -310,7 +316,7 @@ func overReboot(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	lab.Shell(controller, "cd /root/homelab && touch inventory/newest")
 	commit := push(lab, "under a run that restarts its controller")
 	asked := 0
-	e2e.Eventually(t, 6*time.Minute, "the end of the run", func() error {
+	e2e.Eventually(t, 15*time.Minute, "the end of the run", func() error {
 		lab.Run(t.Context(), controller, "systemctl", "start", pullUnit)
 		asked++
 		out := lab.Run(t.Context(), controller, "cat", stateDir+"/runs/"+latestRun(lab)+"/journal.json")

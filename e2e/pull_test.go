@@ -237,7 +237,7 @@ func heldPull(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 // A pull that is at work on the controller is waited for; while a run goes on, its checkout does not change; while a host
 // is patched, it is not converged.
 func pullAndRun(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
-	lab.Shell(controller, `cd /root/homelab && sed -i '0,/^  roles:/s//  pre_tasks:\n    - {name: Wait, ansible.builtin.wait_for: {path: \/run\/go-on}}\n  roles:/' playbooks/site.yml`)
+	lab.Shell(controller, `cd /root/homelab && sed -i '0,/^  roles:/s//  pre_tasks:\n    - {name: Wait, ansible.builtin.wait_for: {path: \/root\/go-on}}\n  roles:/' playbooks/site.yml`)
 	push(lab, "a slow one")
 	lab.Exec(controller, "systemctl", "start", "--no-block", pullUnit)
 	e2e.Eventually(t, time.Minute, "the pull waits in its playbook", func() error {
@@ -247,13 +247,13 @@ func pullAndRun(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		return nil
 	})
 	lab.RepoState("old") // of all updates, only the slow one: nobody restarts
-	lab.Fault("slow", "saltierpoop", "20")
+	lab.Fault("slow", "saltierpoop", "60")
 	c := start(t, lab, "run")
 	c.heard(t, "waiting for at most 35m0s: homelab-ansible-pull.service is at work")
 	if n := len(runs(lab)); n != len(c.before) {
 		t.Errorf("it has begun a run, while its checkout changes")
 	}
-	lab.Exec(controller, "touch", "/run/go-on")
+	lab.Exec(controller, "touch", "/root/go-on")
 	e2e.Eventually(t, 5*time.Minute, "the pull ends", func() error {
 		if state := lab.Run(t.Context(), controller, "systemctl", "is-active", pullUnit).Stdout; state != "inactive\n" {
 			if n := len(runs(lab)); n != len(c.before) {
@@ -331,7 +331,7 @@ func overReboot(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		}
 		return nil
 	})
-	r := journal(t, lab, latestRun(lab))
+	r := ended(t, lab, n+1, time.Minute)
 	ev.Lines("A run that restarts its controller, which meanwhile was asked to pull", fmt.Sprintf("%s, %d boots, asked %d times: %s", r.State, lab.Boots(controller)-boots, asked,
 		strings.Join(strings.Fields(lab.Shell(controller, "journalctl -q -o cat -t homelab-ansible-pull | grep -c 'has the lease until'")), " ")+" times skipped for the lease"))
 	if r.State != "passed" || lab.Boots(controller) != boots+1 {

@@ -237,7 +237,7 @@ func keyIsLimited(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	}{
 		{"a command, from the controller", controller, ssh + "-i $KEY root@198.51.100.12 echo came in", "came in", "came in"},
 		{"a command, from another address", "saltierpoop", ssh + "-i $KEY root@198.51.100.12 echo came in", "came in", "Permission denied"},
-		{"a port, there", controller, "timeout 20 " + ssh + "-i $KEY -W 127.0.0.1:22 root@198.51.100.12 </dev/null", "SSH-2.0", "administratively prohibited"},
+		{"a port, there", controller, "timeout 20 " + ssh + "-i $KEY -W 127.0.0.1:22 root@198.51.100.12 </dev/null", "SSH-2.0", "forwarding failed"},
 		{"a port, back", controller, ssh + "-i $KEY -o ExitOnForwardFailure=yes -R 9922:127.0.0.1:22 root@198.51.100.12 echo came in", "came in", "remote port forwarding failed"},
 		{"a socket, back", controller, ssh + "-i $KEY -o ExitOnForwardFailure=yes -R /root/socket:127.0.0.1:22 root@198.51.100.12 'rm /root/socket; echo came in'", "came in", "remote port forwarding failed"},
 		{"the agent", controller, "eval $(ssh-agent) >/dev/null; " + strings.Replace(ssh, "-o IdentityAgent=none ", "", 1) + "-A -i $KEY root@198.51.100.12 'echo agent=$SSH_AUTH_SOCK'; ssh-agent -k >/dev/null", "agent=/tmp/ssh-", "agent=\n"},

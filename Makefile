@@ -2,7 +2,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN     := bin/homelab-patch-orchestrate
 
-.PHONY: build run demo test e2e e2e-full fuzz lint bench clean
+.PHONY: build run demo test e2e e2e-full fuzz lint bench deb release clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/homelab-patch-orchestrate
@@ -62,10 +62,18 @@ lint:
 	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run monitoring/alertmanager/render
 	cd e2e/lab && shellcheck -x lab
 
+# Debian packages of this checkout, in dist/: amd64 and arm64.
+deb:
+	go run ./packaging
+
+# The same of what is committed, with an SBOM each, and checksums.
+release:
+	go run ./packaging -release
+
 # Figures against the peers, in docs/benchmarks.md. Fails where a promise is broken.
 bench:
 	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client
 	go run ./e2e/bench
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -45,7 +45,7 @@ func (p packager) tree(dir, binary string) error {
 	if t.err != nil {
 		return t.err
 	}
-	return t.date(p)
+	return t.modes()
 }
 
 // unitFolder is the one that Debian 13 allows. Debian 12, where /lib is a link to it, reads it as well.
@@ -183,15 +183,12 @@ func (t *tree) legal(p packager, binary string) {
 	t.write(doc+"/copyright", []byte(text), 0o644)
 }
 
-// date gives every file the commit's time, and every folder a mode that no umask has a part in.
-func (t *tree) date(p packager) error {
+// modes gives every folder a mode that no umask has a part in. Times are nfpm's, which sets them all.
+func (t *tree) modes() error {
 	return filepath.WalkDir(t.root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.Type()&fs.ModeSymlink != 0 {
+		if err != nil || !entry.IsDir() {
 			return err
 		}
-		if entry.IsDir() {
-			err = os.Chmod(path, 0o755)
-		}
-		return errors.Join(err, os.Chtimes(path, p.date, p.date))
+		return os.Chmod(path, 0o755)
 	})
 }

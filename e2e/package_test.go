@@ -214,6 +214,7 @@ func upgradesItself(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence, newer, oldVers
 	}
 	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, program+" "+change) {
 		t.Errorf("nobody was told before: %s", notes)
+		t.Log(lab.Exec(controller, "sh", "-c", "grep -h '\"homelab_patch\"' "+stateDir+"/runs/"+r.ID+"/events.jsonl | cut -c1-3000; cat "+stateDir+"/runs/"+r.ID+"/ansible.log | tail -150"))
 	}
 	ev.Lines("packages of the controller", p.names()...)
 	ev.Lines("notes of the run", r.Notes...)

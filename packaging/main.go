@@ -140,7 +140,7 @@ func (p packager) deb(arch string, release bool) error {
 	if err := p.tree(tree, binary); err != nil {
 		return err
 	}
-	env := p.env("PACKAGE_TREE="+tree, "PACKAGE_VERSION="+p.version, "PACKAGE_ARCH="+arch)
+	env := p.env("PACKAGE_TREE="+tree, "PACKAGE_VERSION="+p.version, "PACKAGE_ARCH="+arch, "PACKAGE_MAINTAINER="+maintainer)
 	if _, err := output(env, "go", "run", nfpm, "package", "--packager", "deb", "--config", "packaging/nfpm.yaml", "--target", p.file(arch, ".deb")); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -148,9 +149,15 @@ func (p packager) deb(arch string, release bool) error {
 	if !release {
 		return nil
 	}
-	_, err := output(p.env(), "go", "run", sbom, "bin", "-json", "-std", "-noserial", "-version", p.version, "-output", p.file(arch, ".cdx.json"), binary)
-	return err
+	bill, err := output(p.env(), "go", "run", sbom, "bin", "-json", "-std", "-noserial", "-version", p.version, binary)
+	if err != nil {
+		return err
+	}
+	bill = madeAt.ReplaceAllString(bill, `${1}`+p.date.Format(time.RFC3339)) // the tool knows its own clock alone
+	return os.WriteFile(p.file(arch, ".cdx.json"), []byte(bill+"\n"), 0o644)
 }
+
+var madeAt = regexp.MustCompile(`("timestamp": ")[^"]*`)
 
 // sums writes SHA256SUMS, as sha256sum --check reads it.
 func (p packager) sums() error {

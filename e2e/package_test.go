@@ -188,6 +188,8 @@ func upgradesItself(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence, newer, oldVers
 	lab.Push(controller, offer, "/srv/offer")
 	lab.Exec(controller, "chmod", "755", "/srv/offer")
 	write(lab, controller, "/etc/apt/sources.list.d/ours.list", "deb [trusted=yes] file:/srv/offer ./\n")
+	lab.Exec(controller, "apt-get", "clean") // else there is no room for the copy of the lists that the preflight plans with
+	lab.Exec(controller, "apt-get", "-qq", "update")
 
 	began := time.Now()
 	lab.Exec(controller, "systemctl", "start", "--no-block", "homelab-patch-orchestrate.service")

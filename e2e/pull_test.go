@@ -113,7 +113,7 @@ func pull(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	// The others by the one documented command, each on itself.
 	for _, host := range []string{"saltierpoop", "prox"} {
 		began = time.Now()
-		out := lab.Run(t.Context(), host, "sh", "-euc", fmt.Sprintf(joinCommand, repo, host))
+		out := lab.Run(t.Context(), host, "sh", "-euc", join(t, host))
 		ev.Call(host+" joins by the one command", out, time.Since(began), recap(out.Stdout))
 		if out.Code != 0 {
 			t.Fatalf("%s does not join: %s%s", host, out.Stdout, out.Stderr)
@@ -156,8 +156,11 @@ func pull(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	pullAndRun(t, lab, ev)
 }
 
-// joinCommand is the command of docs/pull.md; %[1]s is the repository, %[2]s the host's name in the inventory.
-const joinCommand = `apt-get update && apt-get install -y --no-install-recommends ansible-core git && ansible-pull -U %[1]s -C main -d /var/lib/homelab-ansible-pull/live -i inventory/hosts.yml -l %[2]s -e homelab_pull=true playbooks/site.yml`
+// join is the command of docs/install.md that has a host converge itself from now on.
+func join(t *testing.T, host string) string {
+	t.Helper()
+	return e2e.OpenPage(t, "install.md", "https://git.example.net/homelab.git", repo).Script("5. The targets", "-l prox", "-l "+host)
+}
 
 // recap is what Ansible says at the end.
 func recap(text string) string {

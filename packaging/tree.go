@@ -30,7 +30,7 @@ func (p packager) tree(dir, binary string) error {
 		return err
 	}
 	t.copyTo(carried, share+"/ansible")
-	for _, path := range []string{"ansible/ansible.cfg", "ansible/inventory", "monitoring/prometheus", "monitoring/alertmanager", "monitoring/grafana"} {
+	for _, path := range []string{"ansible/ansible.cfg", "ansible/inventory", "ansible/secrets", "monitoring/prometheus", "monitoring/alertmanager", "monitoring/grafana"} {
 		t.tracked(path, share)
 	}
 	t.tracked("README.md", doc)

@@ -2,7 +2,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN     := bin/homelab-patch-orchestrate
 
-.PHONY: build run demo test e2e e2e-full fuzz lint bench clean
+.PHONY: build run demo test e2e e2e-full fuzz lint bench deb deb-check release clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/homelab-patch-orchestrate
@@ -56,11 +56,26 @@ fuzz:
 lint:
 	e2e/need ansible-core ansible-lint yamllint shellcheck
 	test -z "$$(gofmt -l .)"
-	go vet ./... && go vet -tags 'e2e e2efull' ./...
+	go vet ./... && go vet -tags 'e2e e2efull manual' ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	cd ansible && ansible-lint --offline && yamllint .
-	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run monitoring/alertmanager/render
+	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run monitoring/alertmanager/render packaging/check packaging/postinst packaging/prerm packaging/postrm
 	cd e2e/lab && shellcheck -x lab
+	$(MAKE) --no-print-directory deb-check
+
+# Debian packages of this checkout, in dist/: amd64 and arm64.
+deb:
+	go run ./packaging
+
+# Are they as Debian wants them, and are two builds the same bytes?
+deb-check:
+	e2e/need lintian systemd
+	$(MAKE) --no-print-directory deb
+	packaging/check dist
+
+# A release: the packages of what is committed, an SBOM of each, and checksums.
+release:
+	go run ./packaging -release
 
 # Figures against the peers, in docs/benchmarks.md. Fails where a promise is broken.
 bench:
@@ -68,4 +83,4 @@ bench:
 	go run ./e2e/bench
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

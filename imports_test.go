@@ -27,6 +27,7 @@ func rooms() map[string][]string {
 		"notify":             nil,
 		"runner":             nil,
 		"orchestrator":       {"runner", "inventory", "internal/failpoint"},
+		"packaging":          {"ansible"},
 		"ara":                {"runner"},
 		"internal/failpoint": nil,
 		"internal/config":    {"inventory", "notify", "orchestrator"},

@@ -57,6 +57,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	})
 	root.AddCommand(runCommand(out, &code, script), resumeCommand(out, &code), retryCommand(out, &code), finalizeCommand(out, &code),
 		wavesCommand(out), inventoryCommand(out, &code), holdCommand(out, &code), notifyCommand(out, &code), versionCommand(stdout))
+	root.AddCommand(manualCommands()...)
 	if err := root.Execute(); err != nil {
 		out.error(err)
 		return exitCode(err)

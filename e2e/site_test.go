@@ -73,7 +73,13 @@ func (s site) changed(t *testing.T, host string) string {
 
 func converge(t *testing.T, lab *e2e.Lab, args ...string) site {
 	t.Helper()
-	command := "cd /root/ansible && exec ansible-playbook -i /etc/ansible/hosts.yml playbooks/site.yml \"$@\""
+	return convergeIn(t, lab, "/root/ansible", args...)
+}
+
+// convergeIn converges with the content of a folder.
+func convergeIn(t *testing.T, lab *e2e.Lab, folder string, args ...string) site {
+	t.Helper()
+	command := "cd " + folder + " && exec ansible-playbook -i /etc/ansible/hosts.yml playbooks/site.yml \"$@\""
 	s := site{lab.Run(t.Context(), controller, append([]string{"sh", "-c", command, "sh"}, args...)...)}
 	if strings.Contains(s.Stdout+s.Stderr, siteSecret) {
 		t.Errorf("site.yml %q shows the token", args)

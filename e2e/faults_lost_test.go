@@ -75,10 +75,10 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 		case "node02":
 			lab.Fault("link-down", name)
 		case "node11":
-			watcher(lab, name, -1000)
+			favour(lab, name, -1000)
 			starve(lab, name, 3)
 		case "node12":
-			watcher(lab, name, 900)
+			favour(lab, name, 900)
 			starve(lab, name, 12)
 		default:
 			lab.Fault("kill", name)
@@ -170,8 +170,8 @@ func favourite(lab *e2e.Lab, host, unit string) {
 	lab.Exec(host, "systemctl", "daemon-reload")
 }
 
-// watcher says how much the kernel likes to kill what Ansible runs on a host just now.
-func watcher(lab *e2e.Lab, host string, score int) {
+// favour says how much the kernel likes to kill what Ansible runs on a host just now.
+func favour(lab *e2e.Lab, host string, score int) {
 	lab.Shell(host, fmt.Sprintf("for p in $(pgrep -fx /usr/bin/python3); do echo %d >/proc/$p/oom_score_adj; done", score))
 }
 

@@ -75,9 +75,10 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 		case "node02":
 			lab.Fault("link-down", name)
 		case "node11":
-			starve(lab, name, 16)
+			favour(lab, name, -1000)
+			starve(lab, name, 3)
 		case "node12":
-			lab.Shell(name, "for p in $(pgrep -fx /usr/bin/python3); do echo 900 >/proc/$p/oom_score_adj; done")
+			favour(lab, name, 900)
 			starve(lab, name, 12)
 		default:
 			lab.Fault("kill", name)
@@ -167,6 +168,11 @@ func told(t *testing.T, next outcome, name string) string {
 func favourite(lab *e2e.Lab, host, unit string) {
 	write(lab, host, "/etc/systemd/system/"+unit+".service.d/oom.conf", "[Service]\nOOMScoreAdjust=900\n")
 	lab.Exec(host, "systemctl", "daemon-reload")
+}
+
+// favour says how much the kernel likes to kill what Ansible runs on a host just now.
+func favour(lab *e2e.Lab, host string, score int) {
+	lab.Shell(host, fmt.Sprintf("for p in $(pgrep -fx /usr/bin/python3); do echo %d >/proc/$p/oom_score_adj; done", score))
 }
 
 // starve leaves a host 4 MiB, and has something take more: the kernel kills what favourite named, until it fits.

@@ -22,7 +22,6 @@ func TestFromBare(t *testing.T) {
 	made.want(t, 0)
 	ev.Call("`ansible-playbook site.yml`", made.Output, time.Since(began), "changed on "+controller+": "+made.changed(t, controller))
 	lab.Exec(controller, "rm", "/root/.ssh/id_ed25519") // the admin's; the controller has its own now
-	soonest(lab)
 	keepJournals(lab, controller)
 	weeks(t, lab, w, ev)
 }

@@ -27,21 +27,16 @@ func service(t *testing.T, lab *e2e.Lab) {
 	for _, f := range files {
 		lab.Push(controller, f, "/etc/systemd/system/"+filepath.Base(f))
 	}
-	lab.Exec(controller, "systemctl", "enable", "-q", "homelab-patch-orchestrate-resume.service")
-	soonest(lab)
+	lab.Shell(controller, "systemctl daemon-reload && systemctl enable -q homelab-patch-orchestrate-resume.service")
 	keepJournals(lab, controller)
 }
 
-// soonest has the timer of the weekly run fire when it is started, instead of on Sunday.
-func soonest(lab *e2e.Lab) {
-	write(lab, controller, "/etc/systemd/system/homelab-patch-orchestrate.timer.d/now.conf",
-		"[Timer]\nOnCalendar=\nOnActiveSec=1\nRandomizedDelaySec=0\nAccuracySec=100ms\n")
-	lab.Exec(controller, "systemctl", "daemon-reload")
-}
-
-// fire has the timer start the weekly run.
+// fire has the timer of the weekly run start it now, instead of on Sunday: until the next boot, after which an enabled timer
+// would start it again.
 func fire(lab *e2e.Lab) {
-	lab.Exec(controller, "systemctl", "restart", "homelab-patch-orchestrate.timer")
+	write(lab, controller, "/run/systemd/system/homelab-patch-orchestrate.timer.d/now.conf",
+		"[Timer]\nOnCalendar=\nOnActiveSec=1\nRandomizedDelaySec=0\nAccuracySec=100ms\n")
+	lab.Shell(controller, "systemctl daemon-reload && systemctl restart homelab-patch-orchestrate.timer")
 }
 
 // ended waits until the latest of at least n runs has ended, and returns it.

@@ -2,7 +2,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN     := bin/homelab-patch-orchestrate
 
-.PHONY: build run demo test e2e e2e-full fuzz lint bench clean
+.PHONY: build run demo test e2e e2e-full fuzz lint bench deb deb-check release clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/homelab-patch-orchestrate
@@ -36,9 +36,9 @@ e2e:
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
 RUN ?= .
 e2e-full:
-	e2e/need $$(cat e2e/lab/needs) $$(cat ara/testdata/needs) chromium
+	e2e/need $$(cat e2e/lab/needs) age $$(cat ara/testdata/needs) chromium
 	$(MAKE) --no-print-directory build
-	E2E_FULL=1 E2E_REQUIRED=1 go test -count=1 -timeout 30m -run '$(RUN)' ./orchestrator
+	E2E_FULL=1 E2E_REQUIRED=1 go test -count=1 -timeout 30m -run '$(RUN)' ./orchestrator ./inventory
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 60m -run '$(RUN)' -v ./ara
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 120m -run '$(RUN)' -v ./e2e
 
@@ -47,6 +47,9 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzDecodeJSONCallback$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
+	go test -run '^$$' -fuzz '^FuzzFleet$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
+	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./internal/config
+	go test -run '^$$' -fuzz '^FuzzChannels$$' -fuzztime 60s -fuzzminimizetime 10x ./internal/config
 	go test -run '^$$' -fuzz '^FuzzSchedule$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
 	go test -run '^$$' -fuzz '^FuzzHold$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
 	go test -run '^$$' -fuzz '^FuzzPayloads$$' -fuzztime 60s -fuzzminimizetime 10x ./notify
@@ -54,11 +57,26 @@ fuzz:
 lint:
 	e2e/need ansible-core ansible-lint yamllint shellcheck
 	test -z "$$(gofmt -l .)"
-	go vet ./... && go vet -tags 'e2e e2efull' ./...
+	go vet ./... && go vet -tags 'e2e e2efull manual' ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	cd ansible && ansible-lint --offline && yamllint .
-	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run monitoring/alertmanager/render
+	shellcheck -x -e SC2016 e2e/need e2e/here e2e/demo .ci/run monitoring/alertmanager/render packaging/check packaging/postinst packaging/prerm packaging/postrm
 	cd e2e/lab && shellcheck -x lab
+	$(MAKE) --no-print-directory deb-check
+
+# Debian packages of this checkout, in dist/: amd64 and arm64.
+deb:
+	go run ./packaging
+
+# Are they as Debian wants them, and are two builds the same bytes?
+deb-check:
+	e2e/need lintian systemd
+	$(MAKE) --no-print-directory deb
+	packaging/check dist
+
+# A release: the packages of what is committed, an SBOM of each, and checksums.
+release:
+	go run ./packaging -release
 
 # Figures against the peers, in docs/benchmarks.md, and what a record in ARA costs, in docs/evidence/. Fails where a promise is broken.
 bench:
@@ -68,4 +86,4 @@ bench:
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -1,6 +1,7 @@
 package ansible
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,14 +11,24 @@ import (
 	"testing"
 )
 
-const unitFolder = "roles/patch-controller/files"
+// unitFiles has the units of all roles, by their names.
+func unitFiles(t *testing.T, pattern string) map[string]string {
+	t.Helper()
+	found, err := filepath.Glob("roles/*/files/" + pattern)
+	must(t, err)
+	files := map[string]string{}
+	for _, path := range found {
+		files[filepath.Base(path)] = path
+	}
+	return files
+}
 
 // unit is a unit file: the values of each key, in their order. Sections are left out: no key of ours is in two.
 type unit map[string][]string
 
 func readUnit(t *testing.T, name string) unit {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(unitFolder, name))
+	text, err := os.ReadFile(unitFiles(t, name)[name])
 	must(t, err)
 	u := unit{}
 	for line := range strings.Lines(string(text)) {
@@ -38,11 +49,7 @@ func (u unit) words(key string) []string { return strings.Fields(strings.Join(u[
 
 func units(t *testing.T, pattern string) (names []string) {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(unitFolder, pattern))
-	must(t, err)
-	for _, path := range found {
-		names = append(names, filepath.Base(path))
-	}
+	names = slices.Sorted(maps.Keys(unitFiles(t, pattern)))
 	if len(names) == 0 {
 		t.Fatalf("no units %s", pattern)
 	}
@@ -59,15 +66,15 @@ func TestUnitsAreVerified(t *testing.T) {
 	}
 	verify := func(t *testing.T, change func(string) string) string {
 		root := t.TempDir()
-		for _, dir := range []string{"etc/systemd/system", "usr/bin"} {
+		for _, dir := range []string{"etc/systemd/system", "usr/bin", "usr/local/lib/homelab-patch"} {
 			must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
 		}
-		for _, name := range []string{"homelab-patch-orchestrate", "mkdir"} {
-			must(t, os.WriteFile(filepath.Join(root, "usr/bin", name), []byte("#!/bin/sh\n"), 0o755))
+		for _, name := range []string{"bin/homelab-patch-orchestrate", "bin/mkdir", "local/lib/homelab-patch/homelab-ansible-pull"} {
+			must(t, os.WriteFile(filepath.Join(root, "usr", name), []byte("#!/bin/sh\n"), 0o755))
 		}
 		args := []string{"verify", "--root=" + root}
 		for _, name := range units(t, "*.*") {
-			text, err := os.ReadFile(filepath.Join(unitFolder, name))
+			text, err := os.ReadFile(unitFiles(t, name)[name])
 			must(t, err)
 			must(t, os.WriteFile(filepath.Join(root, "etc/systemd/system", name), []byte(change(string(text))), 0o644))
 			args = append(args, name)
@@ -134,7 +141,8 @@ func TestResumeHasTheSandboxOfARun(t *testing.T) {
 func TestUnitsNameNoPlaceOfAHost(t *testing.T) {
 	known := []string{
 		"/var/lib/homelab-patch-orchestrate/outbox/*/*", "/var/lib/homelab-patch-orchestrate/runs/*/ara.pending.json", "/var/lib/prometheus/node-exporter", "/usr/local/lib/homelab-patch",
-		"/etc/systemd/system", "/run", "/tmp", "/var/tmp", "%h/.ansible",
+		"/etc/systemd/system", "/run", "/tmp", "/var/tmp", "%h/.ansible", "%h", "/etc/homelab/ansible-pull.env",
+		"/usr/local/lib/homelab-patch/homelab-ansible-pull",
 	}
 	path := regexp.MustCompile(`[-+:@!]*((?:%h|/)[^\s]*)`)
 	for _, name := range units(t, "*.*") {
@@ -148,5 +156,35 @@ func TestUnitsNameNoPlaceOfAHost(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// NoNewPrivileges forbids sudo, and for another user than root each of these brings it back; see systemd.exec(5). The drop-in
+// for such a user lifts those that the unit has, and nothing else.
+func TestAnotherUserLiftsWhatForbidsSudo(t *testing.T) {
+	forbid := []string{
+		"NoNewPrivileges", "SystemCallFilter", "SystemCallArchitectures", "RestrictAddressFamilies", "RestrictNamespaces", "PrivateDevices",
+		"ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectClock", "ProtectHostname", "MemoryDenyWriteExecute",
+		"RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "DynamicUser",
+	}
+	text, err := os.ReadFile("roles/patch-controller/templates/drop_ins.yml.j2")
+	must(t, err)
+	_, list, _ := strings.Cut(string(text), "{% set sudo = ")
+	list, _, _ = strings.Cut(list, "%}")
+	var lifted, want []string
+	for _, m := range regexp.MustCompile(`'([A-Za-z]+)=`).FindAllStringSubmatch(list, -1) {
+		if m[1] != "CapabilityBoundingSet" { // is given more
+			lifted = append(lifted, m[1])
+		}
+	}
+	for key := range readUnit(t, "homelab-patch-orchestrate.service") {
+		if slices.Contains(forbid, key) {
+			want = append(want, key)
+		}
+	}
+	slices.Sort(lifted)
+	slices.Sort(want)
+	if !slices.Equal(lifted, want) {
+		t.Errorf("lifted are %v, want %v", lifted, want)
 	}
 }

@@ -11,69 +11,6 @@ import (
 	"homelab-patch-orchestrate/e2e"
 )
 
-// deadVars are deadlines that a test can wait for.
-const deadVars = "patching_lock_timeout: 20\npatching_reconnect_timeout: 30\npatching_timeout: 240\npatching_reboot_timeout: 60\n"
-
-// Dead hosts hold up nobody: the healthy ones of their wave finish, and each culprit is named with its reason.
-func TestDeadHosts(t *testing.T) {
-	onEach(t, e2e.Options{Extra: 7}, "dead-hosts", "Dead hosts in a wave with healthy ones", deadHosts)
-}
-
-func deadHosts(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
-	const deadline = 6 * time.Minute
-	write(lab, controller, "/etc/ansible/group_vars/patching_targets.yml", deadVars)
-	write(lab, controller, settings, fmt.Sprintf("host_deadline: 100s\nwave_deadline: %s\n", deadline))
-	lab.Fault("hang", "node01")
-	lab.Fault("slow", "node02", "60")
-	lab.Fault("lock", "node03", "3600")
-	lab.Fault("fill", "node04")
-	lab.Fault("tarpit", "node06")
-	lab.Fault("noreturn", "node07")
-	same := untouched(lab, "prox", controller)
-
-	c := start(t, lab, "run")
-	busy(t, lab, "node02")
-	lab.Fault("link-down", "node02")
-	out := c.wait(t)
-	lab.Fault("unhang", "node01")
-	ev.Call("node01 frozen, node02 cut off in mid-upgrade for good, node03 locked for ever, node04 full, node06 a tarpit, node07 never back from its reboot",
-		out.Output, out.Took, said(out))
-	out.want(t, 3, []string{"node01 unreachable", "node02 failed", "node03 failed", "node04 failed", "node05 patched", "node06 unreachable",
-		"node07 failed", "saltierpoop patched", "prox not-attempted", "infra-services not-attempted"},
-		"wave 0: 6 hosts did not come through, the budget is 0: "+
-			"node01 (unreachable), node02 (failed), node03 (failed), node04 (failed), node06 (unreachable), node07 (failed)")
-	for name, words := range map[string]string{
-		"node01": "the host hangs or is overloaded",
-		"node02": "the link was lost and the host did not come back within 30 s: its upgrade may still be running there",
-		"node03": "lock-frontend is still held by process",
-		"node04": "no space is left on the host: make room there",
-		"node06": "the host hangs or is overloaded",
-		"node07": "the host was told to restart and did not come back within 60 s: look at its console",
-	} {
-		if got := out.host(t, name).Message; !strings.Contains(got, words) {
-			t.Errorf("%s: %q, want %q", name, got, words)
-		}
-	}
-	took := out.Report.Waves[0].Ended.Sub(out.Report.Waves[0].Began)
-	ev.Lines("the wave and its deadline", fmt.Sprintf("took %.0f s of %.0f s", took.Seconds(), deadline.Seconds()))
-	if took >= deadline {
-		t.Errorf("the wave took %v, its deadline was %v", took, deadline)
-	}
-	for _, name := range []string{"node05", "saltierpoop"} {
-		if lab.Version(name, "lab-app") != "2.0-1" || lab.Boots(name) != 2 {
-			t.Errorf("%s: lab-app %s, %d boots", name, lab.Version(name, "lab-app"), lab.Boots(name))
-		}
-	}
-	e2e.Eventually(t, 2*time.Minute, "the upgrade of node02 ends without its link", func() error {
-		if got := lab.Version("node02", "lab-slow"); got != "2.0-1" {
-			return fmt.Errorf("lab-slow: %q", got)
-		}
-		return nil
-	})
-	same(t)
-	wantQuiet(t, lab)
-}
-
 // A playbook that knows nothing of ours, in testdata/stuck, has a task that may never end and no keepalives. The
 // deadline of a host ends its connection, that of a wave whatever is left, and the healthy hosts finish.
 func TestForeignDeadlines(t *testing.T) {

@@ -31,6 +31,14 @@ func Record(t testing.TB, lab *Lab, suite, title string) *Evidence {
 	if os.Getenv("E2E_FULL") != "1" {
 		return e
 	}
+	e.head = Stamp(lab)
+	t.Cleanup(e.write)
+	return e
+}
+
+// Stamp is what was tested, and with what: the commit, and the versions on the controller of the lab, or without one on
+// this machine.
+func Stamp(lab *Lab) string {
 	const versions = `. /etc/os-release; echo "$PRETTY_NAME"; ansible --version | head -n 1; apt-get --version | head -n 1
 		systemctl --version | head -n 1`
 	said := ""
@@ -38,14 +46,10 @@ func Record(t testing.TB, lab *Lab, suite, title string) *Evidence {
 		said = lab.Shell("infra-services", versions)
 	} else if text, err := exec.Command("sh", "-c", versions).Output(); err == nil {
 		said = string(text)
-	} else {
-		t.Fatal(err)
 	}
 	out := strings.Split(strings.TrimSpace(said), "\n")
-	e.head = fmt.Sprintf("commit %s, %s; %s; %s", commit(), time.Now().UTC().Format("2006-01-02 15:04 MST"),
+	return fmt.Sprintf("commit %s, %s; %s; %s", commit(), time.Now().UTC().Format("2006-01-02 15:04 MST"),
 		runtime.Version(), strings.Join(out, "; "))
-	t.Cleanup(e.write)
-	return e
 }
 
 // commit names what was tested.
@@ -56,7 +60,7 @@ func commit() string {
 	}
 	name := strings.TrimSpace(string(hash))
 	// The records themselves do not count.
-	changed, err := exec.Command("git", "status", "--porcelain", "--", ":/", ":(exclude,top)docs/evidence").Output()
+	changed, err := exec.Command("git", "status", "--porcelain", "--", ":/", ":(exclude,top)docs/evidence", ":(exclude,top)docs/faults.md").Output()
 	if err != nil || len(changed) > 0 {
 		name += ", with changes not committed"
 	}
@@ -65,8 +69,12 @@ func commit() string {
 
 // Call records one call of the program: what was asked, how it ended, how long it took and what it said.
 func (e *Evidence) Call(what string, out Output, took time.Duration, words string) {
-	words = strings.NewReplacer("|", "\\|", "\n", "<br>").Replace(strings.TrimSpace(words))
-	e.calls = append(e.calls, fmt.Sprintf("| %s | %d | %.1f | %s |", what, out.Code, took.Seconds(), words))
+	e.calls = append(e.calls, fmt.Sprintf("| %s | %d | %.1f | %s |", what, out.Code, took.Seconds(), Cell(words)))
+}
+
+// Cell is text as a cell of a table.
+func Cell(text string) string {
+	return strings.NewReplacer("|", "\\|", "\n", "<br>").Replace(strings.TrimSpace(text))
 }
 
 // Lines records lines of a log or figures under a heading.
@@ -93,13 +101,18 @@ func (e *Evidence) write() {
 	for _, block := range e.lines {
 		b.WriteString(block)
 	}
+	WritePage(e.t, filepath.Join("evidence", e.suite+".md"), b.String())
+}
+
+// WritePage writes a page of docs/, by its name there.
+func WritePage(t testing.TB, name, text string) {
 	_, file, _, _ := runtime.Caller(0)
-	dir := filepath.Join(filepath.Dir(file), "..", "docs", "evidence")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		e.t.Errorf("record evidence: %v", err)
+	path := filepath.Join(filepath.Dir(file), "..", "docs", name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Errorf("write %s: %v", name, err)
 		return
 	}
-	if err := os.WriteFile(filepath.Join(dir, e.suite+".md"), []byte(b.String()), 0o644); err != nil {
-		e.t.Errorf("record evidence: %v", err)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Errorf("write %s: %v", name, err)
 	}
 }

@@ -173,6 +173,14 @@ func (l *Lab) RepoState(state string) {
 	l.do("repo-state", state)
 }
 
+// RepoStamp has the next [Lab.RepoState] be of the second after at, the date that apt compares with its host's clock.
+func (l *Lab) RepoStamp(at time.Time) {
+	l.t.Helper()
+	if err := os.WriteFile(filepath.Join(l.Dir(), "repo", "stamp"), fmt.Appendln(nil, at.Unix()), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // Start switches on a host that is off. It does not wait for it.
 func (l *Lab) Start(host string) {
 	l.t.Helper()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,13 +44,11 @@ func TestLab(t *testing.T) {
 
 	t.Run("a state set within the second of the last is the younger one", func(t *testing.T) {
 		lab := lab.For(t) // apt ignores a repository that is not younger than the one it knows
-		last := time.Now().Add(5 * time.Second).Unix()
-		if err := os.WriteFile(filepath.Join(lab.Dir(), "repo", "stamp"), fmt.Appendln(nil, last), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		last := time.Now().Add(5 * time.Second)
+		lab.RepoStamp(last)
 		lab.RepoState("new")
 		release := lab.Exec("prox", "curl", "-sf", "http://198.51.100.1/bookworm/security/Release")
-		want := "\nDate: " + time.Unix(last+1, 0).UTC().Format("Mon, 02 Jan 2006 15:04:05 MST") + "\n"
+		want := "\nDate: " + last.Add(time.Second).UTC().Format("Mon, 02 Jan 2006 15:04:05 MST") + "\n"
 		if !strings.Contains(release, want) {
 			t.Errorf("want%sin\n%s", want, release)
 		}

@@ -73,7 +73,13 @@ func (s site) changed(t *testing.T, host string) string {
 
 func converge(t *testing.T, lab *e2e.Lab, args ...string) site {
 	t.Helper()
-	command := "cd /root/ansible && exec ansible-playbook -i /etc/ansible/hosts.yml playbooks/site.yml \"$@\""
+	return convergeIn(t, lab, "/root/ansible", args...)
+}
+
+// convergeIn converges with the content of a folder.
+func convergeIn(t *testing.T, lab *e2e.Lab, folder string, args ...string) site {
+	t.Helper()
+	command := "cd " + folder + " && exec ansible-playbook -i /etc/ansible/hosts.yml playbooks/site.yml \"$@\""
 	s := site{lab.Run(t.Context(), controller, append([]string{"sh", "-c", command, "sh"}, args...)...)}
 	if strings.Contains(s.Stdout+s.Stderr, siteSecret) {
 		t.Errorf("site.yml %q shows the token", args)
@@ -95,9 +101,9 @@ func (s site) want(t *testing.T, code int, words ...string) {
 	}
 }
 
-// A host that has nothing but Debian and Ansible becomes the controller, and its key gets to the targets it can reach.
-func TestSite(t *testing.T) {
-	lab := e2e.Up(t, e2e.Options{Hosts: "hosts-bare.conf"})
+// bare gives a bare controller what docs/install.md asks for: Ansible, the program, the playbooks, and a key of an admin's.
+func bare(t *testing.T, lab *e2e.Lab) {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +112,13 @@ func TestSite(t *testing.T) {
 	lab.Exec(controller, "apt-get", "-qq", "-y", "--no-install-recommends", "install", "ansible-core")
 	lab.Push(controller, path, "/root/program")
 	lab.Push(controller, filepath.Join("..", "ansible"), "/root/ansible")
-	lab.Push(controller, filepath.Join(lab.Dir(), "key"), "/root/.ssh/id_ed25519") // an admin's, for the first time
+	lab.Push(controller, filepath.Join(lab.Dir(), "key"), "/root/.ssh/id_ed25519")
+}
+
+// A host that has nothing but Debian and Ansible becomes the controller, and its key gets to the targets it can reach.
+func TestSite(t *testing.T) {
+	lab := e2e.Up(t, e2e.Options{Hosts: "hosts-bare.conf"})
+	bare(t, lab)
 	lab.Shell("prox", "mkdir /root/keys && mv /root/.ssh/authorized_keys /root/keys && ln -s /root/keys/authorized_keys /root/.ssh/")
 
 	write(lab, controller, "/etc/ansible/hosts.yml", siteHosts(t, lab, "saltierpoop"))

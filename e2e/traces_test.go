@@ -55,7 +55,9 @@ func metrics(t *testing.T, lab *e2e.Lab, host, file string) map[string]float64 {
 // wantMetrics compares some of a textfile's values, by their names without prefix.
 func wantMetrics(t *testing.T, lab *e2e.Lab, host, file string, want map[string]float64) {
 	t.Helper()
-	prefix := map[string]string{"patch.prom": "homelab_patch_", "patch_orchestrate.prom": "homelab_patch_orchestrate_"}[file]
+	prefix := map[string]string{
+		"patch.prom": "homelab_patch_", "patch_orchestrate.prom": "homelab_patch_orchestrate_", "ansible_pull.prom": "homelab_ansible_pull_",
+	}[file]
 	got := metrics(t, lab, host, file)
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if v, ok := got[prefix+name]; !ok || v != want[name] {

@@ -236,13 +236,12 @@ func (w *Watch) alertmanager(o WatchOptions) error {
 	}
 	_, err = w.sh(WatchHost, `
 		cd /etc/prometheus; umask 077
-		printf %s "$1" >/run/render; printf %s "$2" >/run/template; printf %s "$3" >/run/env; printf %s "$4" >ntfy-token
-		sh /run/render /run/env /run/template alertmanager.yml
-		chown prometheus: alertmanager.yml ntfy-token
+		printf %s "$1" >/run/render; printf %s "$2" >/run/template
+		printf %s "$3" | sh /run/render - /run/template alertmanager.yml prometheus
 		# alone: it would wait for others
 		echo 'ARGS="--cluster.listen-address="' >/etc/default/prometheus-alertmanager
 		amtool check-config alertmanager.yml >&2
-		systemctl -q enable --now prometheus-alertmanager`, render, template, w.env(nil), w.Token)
+		systemctl -q enable --now prometheus-alertmanager`, render, template, w.env(nil))
 	return err
 }
 

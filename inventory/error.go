@@ -4,11 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // Error is one thing that is wrong in an inventory, and how to mend it. Several come joined by [errors.Join].
 type Error struct {
+	// File is the file concerned; empty when the problem is in what ansible-inventory said.
+	File string
+	// Line is where in the file, counted from 1; 0 when unknown.
+	Line int
 	// Host is the host concerned; empty when the problem is a group's.
 	Host string
 	// Group is the group concerned; empty when the problem is a host's.
@@ -19,20 +24,23 @@ type Error struct {
 	Hint string
 }
 
-// Error returns host, group, problem and hint on one line.
+// Error returns file, line, host, group, problem and hint on one line.
 func (e *Error) Error() string {
 	var b strings.Builder
-	if e.Host != "" {
-		b.WriteString("host " + e.Host)
-	}
-	if e.Group != "" {
-		if b.Len() > 0 {
-			b.WriteString(", ")
+	if e.File != "" {
+		b.WriteString(e.File)
+		if e.Line > 0 {
+			b.WriteString(":" + strconv.Itoa(e.Line))
 		}
-		b.WriteString("group " + e.Group)
-	}
-	if b.Len() > 0 {
 		b.WriteString(": ")
+	}
+	switch {
+	case e.Host != "" && e.Group != "":
+		b.WriteString("host " + e.Host + ", group " + e.Group + ": ")
+	case e.Host != "":
+		b.WriteString("host " + e.Host + ": ")
+	case e.Group != "":
+		b.WriteString("group " + e.Group + ": ")
 	}
 	b.WriteString(e.Problem)
 	if e.Hint != "" {

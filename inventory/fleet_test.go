@@ -149,10 +149,12 @@ func TestErrorText(t *testing.T) {
 		err  Error
 		want string
 	}{
-		{Error{"web", "patching_wave0", "a problem", "a hint"}, "host web, group patching_wave0: a problem (a hint)"},
-		{Error{"web", "", "a problem", ""}, "host web: a problem"},
-		{Error{"", "g", "a problem", ""}, "group g: a problem"},
-		{Error{"", "", "a problem", ""}, "a problem"},
+		{Error{Host: "web", Group: "patching_wave0", Problem: "a problem", Hint: "a hint"}, "host web, group patching_wave0: a problem (a hint)"},
+		{Error{Host: "web", Problem: "a problem"}, "host web: a problem"},
+		{Error{Group: "g", Problem: "a problem"}, "group g: a problem"},
+		{Error{Problem: "a problem"}, "a problem"},
+		{Error{File: "fleet.yaml", Line: 3, Host: "web", Problem: "a problem"}, "fleet.yaml:3: host web: a problem"},
+		{Error{File: "fleet.yaml", Problem: "a problem"}, "fleet.yaml: a problem"},
 	} {
 		if got := c.err.Error(); got != c.want {
 			t.Errorf("Error() = %q, want %q", got, c.want)

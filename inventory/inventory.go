@@ -1,15 +1,20 @@
 // Package inventory reads what ansible-inventory says about a fleet: its hosts, its groups, and the waves they are
-// patched in. It starts no process and reads no file: [Parse] takes the JSON that `ansible-inventory --list` prints.
+// patched in; and it makes an inventory of a fleet file, the list of hosts that a person edits. It starts no process and
+// reads no file: [Parse] takes the JSON that `ansible-inventory --list` prints, [ParseFile] the text of a fleet file.
 //
 //	inv, err := inventory.Parse(out)
 //	fleet, err := inv.Fleet()
 //	for _, wave := range fleet.Waves { ... }
 //
+//	file, err := inventory.ParseFile("fleet.yaml", text)
+//	hosts := file.Render() // hosts.yml
+//
 // # What it guarantees
 //
 // [Inventory.Fleet] returns a fleet only if every host of patching_targets is in exactly one wave, no wave holds
 // another host, and the one host of patch_controller is alone in the last wave. Anything else is refused, with every
-// problem at once as an [*Error], so that one look at the message is enough to mend the inventory.
+// problem at once as an [*Error], so that one look at the message is enough to mend the inventory. [ParseFile] refuses the
+// same, and says in which line.
 //
 // # What it does not do
 //

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -52,12 +51,7 @@ func (b *inbox) at(name string, n int) (*http.Request, string) {
 func startAlertmanager(t *testing.T, config string) (post func(...map[string]any) bool, address string) {
 	t.Helper()
 	dir := t.TempDir()
-	token := filepath.Join(dir, "token")
-	if err := os.WriteFile(token, []byte("tk_test\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	quick := strings.NewReplacer("group_wait: 30s", "group_wait: 100ms", "group_interval: 5m", "group_interval: 1s",
-		"/etc/prometheus/ntfy-token", token).Replace(read(t, config))
+	quick := strings.NewReplacer("group_wait: 30s", "group_wait: 100ms", "group_interval: 5m", "group_interval: 1s").Replace(read(t, config))
 	if err := os.WriteFile(config, []byte(quick), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +80,7 @@ func TestAlertmanagerSends(t *testing.T) {
 	far := httptest.NewServer(box)
 	t.Cleanup(far.Close)
 	out, err := render(t, "DISCORD_WEBHOOK_URL="+far.URL+"/api/webhooks/1/token\n"+
-		"NTFY_URL="+far.URL+"\nNTFY_PATCH_TOPIC=topic\n")
+		"NTFY_URL="+far.URL+"\nNTFY_PATCH_TOPIC=topic\nNTFY_TOKEN=tk_test\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +178,7 @@ func TestInhibit(t *testing.T) {
 	far := httptest.NewServer(&inbox{got: map[string][]*http.Request{}, raw: map[*http.Request]string{}})
 	t.Cleanup(far.Close)
 	out, err := render(t, "DISCORD_WEBHOOK_URL="+far.URL+"/api/webhooks/1/token\n"+
-		"NTFY_URL="+far.URL+"\nNTFY_PATCH_TOPIC=topic\n")
+		"NTFY_URL="+far.URL+"\nNTFY_PATCH_TOPIC=topic\nNTFY_TOKEN=tk_test\n")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,25 +134,15 @@ func (h Hold) Set() (err error) {
 			err = fmt.Errorf("set the hold: %w", err)
 		}
 	}()
-	dir := filepath.Dir(h.Path)
-	if err := (disk{}).mkdir(dir, 0o755); err != nil {
+	if err := (disk{}).mkdir(filepath.Dir(h.Path), 0o755); err != nil {
 		return err
 	}
-	// The name begins with a dot: it must not be that of a host.
-	temp, err := os.CreateTemp(dir, ".hold-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name()) // which is gone if all went well
 	text := printable(h.Reason) + "\n"
 	if !h.Until.IsZero() {
 		text += "until: " + h.Until.Format(time.RFC3339) + "\n"
 	}
 	text += "since: " + h.Since.Format(time.RFC3339) + "\n"
-	if err := temp.Chmod(0o644); err != nil {
-		return errors.Join(err, temp.Close())
-	}
-	return disk{}.replace(h.Path, temp, []byte(text))
+	return ReplaceFile(h.Path, []byte(text), 0o644)
 }
 
 // Clear removes the hold, durably.

@@ -154,7 +154,7 @@ func TestHoldSetAndClear(t *testing.T) {
 	if err := (Hold{Path: dir + "/folder"}).Set(); err == nil {
 		t.Error("set over a folder: no error")
 	}
-	if left, err := filepath.Glob(dir + "/.hold-*"); len(left) != 1 || err != nil {
+	if left, err := filepath.Glob(dir + "/.*"); len(left) != 1 || err != nil {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

@@ -102,6 +102,21 @@ func (d disk) replace(path string, temp *os.File, data []byte) error {
 	return d.sync(filepath.Dir(path))
 }
 
+// ReplaceFile writes a file whole or not at all, also through a power cut, with that mode whatever the umask. With an error
+// the old file is there, or the new one if it only could not be flushed. The folder must exist.
+func ReplaceFile(path string, data []byte, mode os.FileMode) error {
+	// The name begins with a dot: among holds it must not be that of a host.
+	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name()) // which is gone if all went well
+	if err := temp.Chmod(mode); err != nil {
+		return errors.Join(err, temp.Close())
+	}
+	return disk{}.replace(path, temp, data)
+}
+
 // mkdir makes a folder, and those above it, unless it is there.
 func (d disk) mkdir(dir string, mode os.FileMode) error {
 	parent := filepath.Dir(dir)

@@ -26,6 +26,11 @@ func (s *session) preflight(ctx context.Context, i int) error {
 	halt := func(reason string, err error) error {
 		return &HaltError{Wave: wave.Number, Reason: fmt.Sprintf("halted before wave %d: %s", wave.Number, reason), Err: err}
 	}
+	if i == 0 { // the run's folder is made with the first entry of its journal
+		if err := s.commit(ctx); err != nil {
+			return err
+		}
+	}
 	f := newFold()
 	_, err := s.Preflight.Run(ctx, wave, f.add)
 	if ctx.Err() != nil {

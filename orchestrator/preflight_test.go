@@ -72,3 +72,22 @@ func TestPreflight(t *testing.T) {
 		})
 	}
 }
+
+// A run of the controller alone, such as the retry of a run that lost it: what is asked before its wave finds the folder
+// of the run. Regression: it was not there, and each such run was halted.
+func TestPreflightOfTheControllerAlone(t *testing.T) {
+	f := newFixture(t, fine)
+	var err error
+	f.plan, err = NewPlan(parse(t, homelab), Policy{Limit: []string{"controller"}})
+	f.ok(err)
+	f.Preflight = engineFunc(func(_ context.Context, w Wave, _ func(runner.Event)) (runner.Result, error) {
+		onDisk, err := f.store.Load(f.run.ID)
+		if err != nil || onDisk.State != Running || onDisk.Waves[0].State != Pending {
+			t.Errorf("the journal: %v, run %s", err, onDisk.State)
+		}
+		return allWell(w), nil
+	})
+	if report, err := f.do(t.Context()); err != nil || report.State != Passed {
+		t.Errorf("ended %s: %v", report.State, err)
+	}
+}

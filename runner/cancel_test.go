@@ -221,6 +221,47 @@ func TestEngineKilled(t *testing.T) {
 	r.nobodyLeft(t)
 }
 
+// TestWorkerKilled: a worker that is killed fails its task, and nothing else. Regression: under host_pinned and free the
+// run waited for it for ever.
+func TestWorkerKilled(t *testing.T) {
+	t.Parallel()
+	for _, strategy := range []string{"host_pinned", "free"} {
+		t.Run(strategy, func(t *testing.T) {
+			t.Parallel()
+			r := localRun(t, strings.Replace(playOf("- name: Long\n  ansible.builtin.shell: echo $$ > {{ inventory_hostname }}.pid; "+
+				"{{ 'sleep 60' if inventory_hostname == 'h1' else 'sleep 2' }}\n  args: {chdir: '{{ playbook_dir }}'}\n"+
+				"- name: Later\n  ansible.builtin.command: \"true\""), "  tasks:", "  strategy: "+strategy+"\n  tasks:", 1), nil)
+			script(`echo $$ > pid; exec ansible-playbook "$@"`)(r)
+			pid := func(name string) int {
+				text, _ := os.ReadFile(filepath.Join(r.Dir, name))
+				return atoi(strings.TrimSpace(string(text)))
+			}
+			go func() { // ends with the task, or the run
+				for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+					p, ok := readProcess(pid("h1.pid"))
+					for ok && p.ppid != pid("pid") {
+						p, ok = readProcess(p.ppid)
+					}
+					if ok {
+						p.kill()
+						return
+					}
+				}
+			}()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+			defer cancel()
+			r.do(ctx, t)
+			h1, h2 := r.res.Hosts["h1"], r.res.Hosts["h2"]
+			if r.err != nil || !r.res.Complete || h1.Outcome != Failed || h1.Task != "Long" || h2.Outcome != Changed {
+				t.Errorf("%v; h1 %s in %q, h2 %s", r.err, h1.Outcome, h1.Task, h2.Outcome)
+			}
+			if want := "its worker of ansible-playbook, on the controller, was ended by SIGKILL"; !strings.Contains(h1.Msg, want) {
+				t.Errorf("h1: %q, want %q", h1.Msg, want)
+			}
+		})
+	}
+}
+
 // TestSlowReader: all that the engine wrote is read, however late.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()

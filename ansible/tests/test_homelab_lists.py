@@ -223,6 +223,12 @@ class Age(unittest.TestCase):
         self.assertFalse(os.path.exists(folder))
         self.assertFalse(os.path.exists(lists.STAMP))
 
+    def test_root_that_may_become_nobody_downloads_as_root(self):
+        for powers, as_root in (('000001ffffffffff', False), ('0000000000080006', True), ('0000000000000040', True)):
+            self.patch(lists, 'read_text', lambda path, powers=powers: 'Name:\tx\nCapEff:\t%s\n' % powers)
+            with lists.recent(3600) as (options, _, _):
+                self.assertEqual(lists.AS_ROOT in system.read_text(options[-1]), as_root, powers)
+
     def test_a_plan_says_when_it_had_to_use_old_lists(self):
         self.write('stamp', self.now - 7200)
         self.reached = 'Err:1 http://first.example/debian bookworm InRelease\n  no route\n'

@@ -11,6 +11,7 @@ from unittest import mock
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
 from module_utils import homelab_apt as apt                  # noqa: E402
+from module_utils import homelab_lease as lease              # noqa: E402
 from module_utils import homelab_metrics as metrics          # noqa: E402
 from module_utils import homelab_plan as plan                # noqa: E402
 from module_utils import homelab_reboot as reboot            # noqa: E402
@@ -301,16 +302,22 @@ class Program(unittest.TestCase):
             'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'failure']))
 
 
+POLICY = {'lock_timeout': 300}
+
+
 class Run(unittest.TestCase):
     """upgrade(): one unit for a run, whoever asks how often."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        for name in ('STATE', 'LOCK'):
-            patch = mock.patch.object(system, name, os.path.join(folder.name, name))
+        for module, name in ((system, 'STATE'), (system, 'LOCK'), (lease, 'LEASE')):
+            patch = mock.patch.object(module, name, os.path.join(folder.name, name))
             patch.start()
             self.addCleanup(patch.stop)
+        patch = mock.patch.object(lease, 'unit_active', lambda _unit: False)
+        patch.start()
+        self.addCleanup(patch.stop)
         self.states, self.files, self.started = [], {}, []
         for name, fake in (('has_systemd', lambda: True), ('unit_active', lambda: self.states.pop(0)),
                            ('read_json', self.files.get), ('boot_id', lambda: 'one'),
@@ -336,42 +343,42 @@ class Run(unittest.TestCase):
 
     def test_started_once(self):
         self.states = [False, True]
-        self.assertEqual(unit.upgrade('a', {}, 0)['state'], 'running')
+        self.assertEqual(unit.upgrade('a', POLICY, 0)['state'], 'running')
         self.end('a')
         self.states = [False]
-        self.assertEqual(unit.upgrade('a', {}, 0), {
+        self.assertEqual(unit.upgrade('a', POLICY, 0), {
             'state': 'done', 'changed': False, 'restarted': False, 'result': {'run': 'a', 'rebooted': False}})
         self.assertEqual(self.started, ['a'])
 
     def test_another_runs_unit_is_waited_for(self):
         self.files[unit.REQUEST] = {'run': 'old'}
         self.states = [True]
-        self.assertIn('begun by run old', unit.upgrade('new', {}, 0)['msg'])
+        self.assertIn('begun by run old', unit.upgrade('new', POLICY, 0)['msg'])
         self.assertEqual(self.started, [])
         self.end('old')
         self.states = [False, True]
-        unit.upgrade('new', {}, 0)
+        unit.upgrade('new', POLICY, 0)
         self.assertEqual(self.started, ['new'])
 
     def test_a_run_that_is_resumed_gets_the_result_that_it_published(self):
         self.end('a')
         self.files[unit.REQUEST], self.files[unit.RESULT]['published'] = {'run': 'a'}, True
         self.states = [False]
-        self.assertEqual(unit.upgrade('a', {}, 0)['state'], 'done')
+        self.assertEqual(unit.upgrade('a', POLICY, 0)['state'], 'done')
         self.assertEqual(self.started, [])
 
     def test_a_host_that_booted_since_its_upgrade_is_judged_once(self):
         self.end('a')
         self.files[unit.RESULT]['boot_id'] = 'before'
         self.states = [False, False]
-        self.assertTrue(unit.upgrade('a', {}, 0)['restarted'])
+        self.assertTrue(unit.upgrade('a', POLICY, 0)['restarted'])
         self.files[unit.RESULT]['result']['rebooted'] = True
-        self.assertFalse(unit.upgrade('a', {}, 0)['restarted'])
+        self.assertFalse(unit.upgrade('a', POLICY, 0)['restarted'])
 
     def test_an_end_without_a_result_is_not_started_again(self):
         self.files[unit.REQUEST] = {'run': 'a'}
         self.states = [False]
-        self.assertEqual(unit.upgrade('a', {}, 0)['result'], {'lost': 'a'})
+        self.assertEqual(unit.upgrade('a', POLICY, 0)['result'], {'lost': 'a'})
         self.assertEqual(self.started, [])
 
     def test_a_watch_that_was_left_behind_ends_when_a_later_run_takes_over(self):
@@ -381,7 +388,7 @@ class Run(unittest.TestCase):
         self.files[unit.REQUEST] = {'run': 'a'}
         self.states = [True, False]
         with mock.patch.object(unit.time, 'sleep', sleep), self.assertRaisesRegex(unit.Failure, 'run b has taken over'):
-            unit.upgrade('a', {}, 60)
+            unit.upgrade('a', POLICY, 60)
         self.assertEqual(self.started, [])
 
 

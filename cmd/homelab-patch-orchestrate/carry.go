@@ -21,8 +21,21 @@ type work struct {
 	store *orchestrator.Store
 	lock  *orchestrator.Lock
 	stop  <-chan struct{}
+	lease *lease
 	left  *orchestrator.Report // what the process before left of the run; nil if it begins
 }
+
+// plan says who is patched when, by an inventory that from here on stays as it is. Call end when the run is over.
+func (w *work) plan(ctx context.Context, run string) (*orchestrator.Plan, orchestrator.Policy, error) {
+	var err error
+	if w.lease, err = w.job.lease(ctx, w.stop, w.lock, run, w.out); err != nil {
+		return nil, orchestrator.Policy{}, err
+	}
+	return w.job.plan(ctx)
+}
+
+// end lets others change what the run was made of.
+func (w *work) end() { w.lease.end() }
 
 // carryOut carries a plan out and tells of it.
 func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orchestrator.Plan, policy orchestrator.Policy) (int, error) {
@@ -64,6 +77,7 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 	if down := (*orchestrator.ShutdownError)(nil); errors.As(err, &down) || report.State == orchestrator.AwaitingReboot {
 		recorder.end(nil, w.rec.post)
 		w.out.note("run %s goes on after the next boot of this machine", run.ID)
+		w.lease.goesOn()
 		return code, nil
 	}
 	if report.ExitCode == nil { // refused after all: it never began
@@ -155,5 +169,5 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 // reboot tells this machine to reboot, when people were told and all is durable.
 func (w *work) reboot(_ context.Context, report orchestrator.Report) error {
 	w.rec.awaiting(report)
-	return systemctl("--no-block", "reboot")
+	return order("reboot")
 }

@@ -56,11 +56,12 @@ func (j *job) finalize(ctx context.Context, stop <-chan struct{}, out *printer, 
 	case errors.Is(err, os.ErrNotExist), err == nil && report.State.Final():
 		return orchestrator.ExitDone, nil
 	case err != nil:
-		return orchestrator.ExitFailed, err
+		rec.unreadable(err)
+		return orchestrator.ExitFailed, fmt.Errorf("%w; run again: what a host has done it says itself", err)
 	case report.State == orchestrator.AwaitingReboot:
 		if result != "" && result != "success" && report.Reboot != nil && report.Reboot.Boot == bootID() {
 			// It died around its request: whether the machine reboots, who resumes it finds out.
-			return orchestrator.ExitDone, systemctl("--no-block", "start", resumeUnit)
+			return orchestrator.ExitDone, order("start", resumeUnit)
 		}
 		return orchestrator.ExitDone, nil
 	}
@@ -68,7 +69,7 @@ func (j *job) finalize(ctx context.Context, stop <-chan struct{}, out *printer, 
 	if err != nil {
 		return orchestrator.ExitFailed, err
 	}
-	return j.closeRun(run, store, out, rec, ended(result, os.Getenv("EXIT_CODE"), os.Getenv("EXIT_STATUS")))
+	return j.closeRun(run, lock, store, out, rec, ended(result, os.Getenv("EXIT_CODE"), os.Getenv("EXIT_STATUS")))
 }
 
 // ended says how the main process of a unit ended, from what systemd tells ExecStopPost; see systemd.exec(5).

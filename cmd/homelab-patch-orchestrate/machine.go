@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"homelab-patch-orchestrate/orchestrator"
@@ -22,11 +23,24 @@ func bootID() string {
 	return strings.TrimSpace(string(text))
 }
 
-// systemctl has systemd do something.
-func systemctl(args ...string) error {
-	out, err := exec.Command("systemctl", args...).CombinedOutput()
+// systemctl asks systemd something.
+func systemctl(args ...string) error { return said(exec.Command("systemctl", args...)) }
+
+// order has systemd do something and does not wait for it. Root alone may: another user goes by sudo, which must have a
+// rule for these very words, without a password; see docs/privileges.md.
+func order(args ...string) error {
+	words := append([]string{"systemctl", "--no-block"}, args...)
+	if os.Geteuid() != 0 {
+		words = append([]string{"sudo", "-n"}, words...)
+	}
+	return said(exec.Command(words[0], words[1:]...))
+}
+
+// said runs a command, and returns what it printed as the error where it failed.
+func said(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && len(out) > 0 {
-		return errors.New("systemctl: " + strings.TrimSpace(string(out)))
+		return errors.New(filepath.Base(cmd.Path) + ": " + strings.TrimSpace(string(out)))
 	}
 	return err
 }

@@ -41,10 +41,11 @@ func notifyCommand(out *printer, code *int) *cobra.Command {
 			if err := j.resolveSettings(); err != nil {
 				return err
 			}
-			if err := do(cmd.Context(), cmd.InOrStdin()); err != nil {
-				return &exitError{orchestrator.ExitFailed, err}
+			err := do(cmd.Context(), cmd.InOrStdin())
+			if exit := (*exitError)(nil); err == nil || errors.As(err, &exit) {
+				return err
 			}
-			return nil
+			return failed(err)
 		}
 		return sub
 	}
@@ -171,7 +172,10 @@ func (p *printer) testChannels(ctx context.Context, post *post, dry bool) error 
 		}
 		fmt.Fprintf(p.out, "%s: delivered in %s\n", c.Name, time.Since(start).Round(10*time.Millisecond))
 	}
-	if bad {
+	switch {
+	case post.bad:
+		return &exitError{orchestrator.ExitUsage, errors.New("the file with the channels has to be mended: the warnings say where")}
+	case bad:
 		return errors.New("not every channel works")
 	}
 	return nil

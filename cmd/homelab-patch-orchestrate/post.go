@@ -30,6 +30,7 @@ type post struct {
 	send  message.Send
 	out   *printer
 	state string // directory
+	bad   bool   // something in the channels' file cannot be used
 
 	ara      *ara.Client // nil if no server is configured
 	recorder *recorder   // of the run under way; nil if there is none
@@ -55,7 +56,7 @@ func (j *job) post(out *printer) *post {
 	p := &post{
 		box:   notify.Outbox{Dir: filepath.Join(cmp.Or(j.State, d.State), "outbox")},
 		links: message.Links{Grafana: c.Grafana, Runbook: c.Runbook, ARA: c.ARA},
-		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, state: cmp.Or(j.State, d.State), ara: araClient(c),
+		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, state: cmp.Or(j.State, d.State), ara: araClient(c), bad: err != nil,
 	}
 	// A channel whose settings cannot be used has messages all the same: they wait. If nothing could be read, nobody
 	// knows which there are.

@@ -107,6 +107,16 @@ func (r record) neverBegan(run string, code int, err error) {
 	r.metrics(orchestrator.Report{}, code)
 }
 
+// unreadable says that the run before has ended and left a journal that cannot be read, once. Until the next run nothing
+// else would: the metrics would have it going on. Call it with the lock held.
+func (r record) unreadable(err error) {
+	if m, missing := metrics.Read(r.path); missing != nil || !m.Running {
+		return
+	}
+	r.post.put(message.Unreadable(err.Error(), r.post.links))
+	r.metrics(orchestrator.Report{}, orchestrator.ExitFailed)
+}
+
 // end says how a run went that began. A retry that completes the latest full run is that run's success.
 func (r record) end(report orchestrator.Report, code int, store *orchestrator.Store) {
 	r = r.tell(report, code, store)

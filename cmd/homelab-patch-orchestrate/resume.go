@@ -106,7 +106,8 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 	case errors.Is(err, os.ErrNotExist):
 		return nothing("there is no run")
 	case err != nil:
-		return orchestrator.ExitFailed, err
+		rec.unreadable(err)
+		return orchestrator.ExitFailed, fmt.Errorf("%w; run again: what a host has done it says itself", err)
 	case report.State == orchestrator.Passed, boot && report.State.Final():
 		return nothing(fmt.Sprintf("run %s has ended: %s", report.ID, report.State))
 	case report.State.Final():
@@ -126,28 +127,32 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 		may = true // somebody wants it
 	}
 	if !may {
-		return j.closeRun(run, store, out, rec, why)
+		return j.closeRun(run, lock, store, out, rec, why)
 	}
-	plan, policy, err := j.plan(ctx)
+	w := &work{job: j, out: out, rec: rec, store: store, lock: lock, stop: stop, left: &report}
+	defer w.end()
+	plan, policy, err := w.plan(ctx, run.ID)
 	if err != nil {
 		if boot { // nobody would come back to it
-			return j.closeRun(run, store, out, rec, "it cannot be gone on with: "+err.Error())
+			return j.closeRun(run, lock, store, out, rec, "it cannot be gone on with: "+err.Error())
 		}
 		return planCode(err), err
 	}
-	rec.kind = report.Kind
+	w.rec.kind = report.Kind
 	policy.Budget = report.Budget
-	w := &work{job: j, out: out, rec: rec, store: store, lock: lock, stop: stop, left: &report}
 	return w.carryOut(ctx, run, plan, policy)
 }
 
 // closeRun ends a run that nobody goes on with, and tells of it.
-func (j *job) closeRun(run *orchestrator.Run, store *orchestrator.Store, out *printer, rec record, why string) (int, error) {
+func (j *job) closeRun(run *orchestrator.Run, lock *orchestrator.Lock, store *orchestrator.Store, out *printer, rec record, why string) (int, error) {
 	report, err := (&orchestrator.Orchestrator{}).Close(context.Background(), run, why)
 	if err != nil {
 		return orchestrator.ExitFailed, err
 	}
 	out.note("run %s is closed as interrupted: %s", run.ID, why)
+	if err := lock.GiveUp(); err != nil {
+		out.warn("%v", err)
+	}
 	rec.end(report, *report.ExitCode, store)
 	return orchestrator.ExitDone, nil
 }

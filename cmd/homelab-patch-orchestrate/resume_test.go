@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -155,5 +156,32 @@ func TestFinalize(t *testing.T) {
 	}
 	if _, err := os.Stat(b.path("state/runs/" + id)); errors.Is(err, os.ErrNotExist) {
 		t.Error("the journal of the run is gone")
+	}
+}
+
+// A run was killed, and its journal is damaged: who finds that says so once, and that no run goes on; the journal stays as
+// it is, and the next run goes on. Regression: the metrics had the run going on for ever, and nobody was told.
+func TestDamagedJournal(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("hosts.yml", twoHosts)
+	b.write("notify.env", "") // others can read it: messages wait
+	id := b.kill()
+	b.write("settings.yaml", "notify_env: "+b.path("notify.env")+"\n")
+	damaged := "state/runs/" + id + "/journal.json"
+	b.write(damaged, "{")
+	for _, args := range [][]string{{"resume", "--boot"}, {"finalize"}, {"resume"}} {
+		r := b.verb(1, args...)
+		wants(t, args[0], r.stderr, "journal.json is damaged: unexpected end of JSON input (it is left as it is); run again")
+		if m := b.metrics(); m.ExitCode != 1 || m.Running || !m.LastSuccess.IsZero() {
+			t.Errorf("%v: metrics %+v", args, m)
+		}
+		if waiting, _ := filepath.Glob(b.path("state/outbox/discord/[!.]*")); len(waiting) != 1 {
+			t.Errorf("%v: messages %q, want 1\n%s", args, waiting, r.stderr)
+		}
+	}
+	b.verb(0, "run")
+	if data, _ := os.ReadFile(b.path(damaged)); string(data) != "{" {
+		t.Errorf("the damaged journal is now %q", data)
 	}
 }

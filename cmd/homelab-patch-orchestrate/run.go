@@ -109,12 +109,13 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitHeld, err
 	}
 	w := &work{job: j, out: out, rec: rec, store: store, lock: lock, stop: stop}
+	defer w.end()
 	run, err := lock.Begin()
 	if err != nil {
 		rec.neverBegan("", orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
 	}
-	plan, policy, err := j.plan(ctx)
+	plan, policy, err := w.plan(ctx, run.ID)
 	if err == nil && j.of != nil {
 		policy.Of = j.of.ID
 		plan, err = plan.Left(*j.of, j.outcomes...)

@@ -7,8 +7,8 @@ fault() {
   local kind=$1 h=${2:-} arg=${3:-} cg
   case $kind in repo-*) ;; *) host "$h"; cg=/sys/fs/cgroup/$h ;; esac
   case $kind in
-    # kill HOST                 power cut; `lab start` brings it back with the same disk
-    kill) echo 1 >"$cg/payload/cgroup.kill" ;;
+    # kill HOST                 power cut, and off when this returns; `lab start` brings it back with the same disk
+    kill) echo 1 >"$cg/payload/cgroup.kill"; until_off "$h" ;;
     # hang, unhang HOST         every process stands still; the kernel still answers TCP
     hang) echo 1 >"$cg/payload/cgroup.freeze" ;;
     unhang) echo 0 >"$cg/payload/cgroup.freeze" ;;
@@ -43,8 +43,10 @@ f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); tim
       (host_exec "$h" systemd-run -q --unit lab-tarpit python3 -c "import socket
 taken, s = [], socket.create_server(('', 22))
 while True: taken.append(s.accept())") ;;
-    # memory HOST MIB           for all its processes (64); the OOM killer does the rest. Needs cgroup v1
+    # memory HOST MIB           for all its processes (64), or +MIB besides what they have; the OOM killer does the
+    #                           rest. Needs cgroup v1
     memory) [ -e "$RUN/memory/$h" ] || die "no v1 memory controller on this machine"
+      case $arg in +*) arg=$((arg + $(cat "$RUN/memory/$h/memory.usage_in_bytes") / 1048576)) ;; esac
       echo "${arg:-64}M" >"$RUN/memory/$h/memory.limit_in_bytes" ;;
     # failunit HOST             a unit that fails from the next boot on
     failunit) (host_exec "$h" sh -c 'printf "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n" \
@@ -54,6 +56,14 @@ while True: taken.append(s.accept())") ;;
     repo-up) repo_serve ;;
     *) die "unknown fault $kind; \`lab fault\` lists them" ;;
   esac
+}
+
+until_off() {
+  local end=$((SECONDS + 60))
+  while [ "$(cat "$RUN/power/$1")" = on ]; do
+    [ $SECONDS -lt $end ] || die "$1 is not off after 60 s"
+    sleep 0.05
+  done
 }
 
 offer() { # offer HOST ARCHIVE: one more archive in the host's sources

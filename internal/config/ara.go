@@ -2,7 +2,9 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +32,7 @@ func (c *Config) ara(value *yaml.Node) (a ARA, err error) {
 	refuse := func(n *yaml.Node, key, problem, hint string) {
 		errs = append(errs, &Error{c.File, n.Line, key, problem, hint})
 	}
-	pairs := func(n *yaml.Node, of string, known map[string]any, set func(key, value *yaml.Node)) {
+	pairs := func(n *yaml.Node, of string, known []string, set func(key, value *yaml.Node)) {
 		if n.Kind != yaml.MappingNode {
 			refuse(n, of, "is not a mapping", `write "forward: true" below it`)
 			return
@@ -38,12 +40,8 @@ func (c *Config) ara(value *yaml.Node) (a ARA, err error) {
 		written := map[string]int{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key := n.Content[i]
-			if _, ok := known[key.Value]; !ok {
-				hint := ""
-				if near := nearest(key.Value, known); near != "" {
-					hint = "did you mean " + strconv.Quote(near) + "?"
-				}
-				refuse(key, key.Value, "is not a setting of "+strconv.Quote(of), hint)
+			if !slices.Contains(known, key.Value) {
+				refuse(key, key.Value, "is not a setting of "+strconv.Quote(of), unknown(key.Value, known))
 				continue
 			}
 			if line, twice := written[key.Value]; twice {
@@ -54,8 +52,8 @@ func (c *Config) ara(value *yaml.Node) (a ARA, err error) {
 			set(key, resolve(n.Content[i+1]))
 		}
 	}
-	lists := map[string]any{"facts": &a.Facts, "arguments": &a.Arguments, "results": &a.Results, "files": &a.Files}
-	pairs(value, "ara", map[string]any{"forward": nil, "keep": nil, "ignore": nil}, func(key, value *yaml.Node) {
+	lists := map[string]*[]string{"facts": &a.Facts, "arguments": &a.Arguments, "results": &a.Results, "files": &a.Files}
+	pairs(value, "ara", []string{"forward", "keep", "ignore"}, func(key, value *yaml.Node) {
 		switch key.Value {
 		case "forward":
 			if value.Tag != "!!bool" {
@@ -69,15 +67,14 @@ func (c *Config) ara(value *yaml.Node) (a ARA, err error) {
 			}
 			a.Keep = keep
 		case "ignore":
-			pairs(value, "ignore", lists, func(key, value *yaml.Node) {
+			pairs(value, "ignore", slices.Sorted(maps.Keys(lists)), func(key, value *yaml.Node) {
 				for _, item := range items(value) {
 					item = resolve(item)
 					if _, err := path.Match(item.Value, ""); item.Kind != yaml.ScalarNode || item.Tag != "!!str" || item.Value == "" || err != nil {
 						refuse(item, key.Value, "is not a pattern", "write a name, or one with * and ? in quotes; or a list of them")
 						continue
 					}
-					list := lists[key.Value].(*[]string)
-					*list = append(*list, item.Value)
+					*lists[key.Value] = append(*lists[key.Value], item.Value)
 				}
 			})
 		}

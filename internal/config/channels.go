@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"homelab-patch-orchestrate/inventory"
 	"homelab-patch-orchestrate/notify"
 )
 
@@ -35,7 +37,7 @@ type Channels struct {
 	// Warnings are unknown keys, each with the nearest one known.
 	Warnings []string
 
-	named map[string]bool // keys that are there, whether their value can be used or not
+	named map[string]place // keys that are there, whether their value can be used or not
 }
 
 // Wanted reports whether a key of the channel is set, also one whose value cannot be used. channel is discord, ntfy or
@@ -63,88 +65,120 @@ func (c *Channels) keys() map[string]any {
 // missing file is no error.
 //
 // Neither the file nor one that it names may be readable by others: its error says so and is joined with every other
-// thing that is wrong. What can be used is returned all the same; what cannot is empty. No error quotes a value.
+// thing that is wrong, each an [*Error]. What can be used is returned all the same; what cannot is empty. No error quotes
+// a value.
 func LoadChannels(path, credentials string) (Channels, error) {
-	c := Channels{named: map[string]bool{}}
-	var errs []error
-	keys := c.keys()
-	set := func(key, value, where string) {
-		c.named[key] = true
-		value = strings.TrimSpace(value)
-		if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-			errs = append(errs, fmt.Errorf("%s: %s has a space or a line end in it", where, key))
-			return
-		}
-		switch field := keys[key].(type) {
-		case *string:
-			*field = value
-		case *notify.Secret:
-			*field = notify.Secret(value)
-		}
-	}
+	c := Channels{named: map[string]place{}}
 	text, err := private(path)
+	var errs []error
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		errs = append(errs, err)
 	}
-	for n, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' || line[0] == ';' {
-			continue
-		}
-		where := fmt.Sprintf("%s:%d", path, n+1)
-		key, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
-		if key = strings.TrimSpace(key); !ok {
-			errs = append(errs, fmt.Errorf("%s: not KEY=VALUE", where))
-			continue
-		}
-		if base := strings.TrimSuffix(key, "_FILE"); keys[base] != nil {
-			c.named[base] = true
-		}
-		value, err := unquote(strings.TrimSpace(value))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %s %w", where, key, err))
-			continue
-		}
-		if base, isFile := strings.CutSuffix(key, "_FILE"); isFile && keys[base] != nil {
-			if !filepath.IsAbs(value) {
-				errs = append(errs, fmt.Errorf("%s: %s is not an absolute path", where, key))
-			} else if held, err := private(value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s: %w", where, key, err))
-			} else {
-				set(base, held, value)
-			}
-			continue
-		}
-		if keys[key] == nil {
-			said := fmt.Sprintf("%s: %s is not a setting", where, printable(key))
-			if near := nearest(key, lower(keys)); near != "" {
-				said += "; did you mean " + strings.ToUpper(near) + "?"
-			}
-			c.Warnings = append(c.Warnings, said)
-			continue
-		}
-		set(key, value, where)
-	}
+	errs = append(errs, c.parse(path, text)...)
 	if credentials != "" {
-		for key := range keys {
+		for key := range c.keys() {
 			file := filepath.Join(credentials, key)
 			value, err := os.ReadFile(file)
 			if err == nil {
-				set(key, string(value), file)
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				c.named[key] = true
-				errs = append(errs, fmt.Errorf("read the credential: %w", err))
+				err = c.set(key, string(value), place{file: file})
+			} else if errors.Is(err, fs.ErrNotExist) {
+				continue
+			} else {
+				c.named[key] = place{file: file}
+				err = fmt.Errorf("read the credential: %w", err)
+			}
+			if err != nil {
+				errs = append(errs, err)
 			}
 		}
 	}
 	return c, errors.Join(append(errs, c.check()...)...)
 }
 
+// parse reads the lines of the file.
+func (c *Channels) parse(path, text string) (errs []error) {
+	keys, lines := c.keys(), map[string]int{}
+	refuse := func(line int, key, problem, hint string) {
+		errs = append(errs, &Error{path, line, key, problem, hint})
+	}
+	for n, line := range strings.Split(text, "\n") {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || line[0] == ';' {
+			continue
+		}
+		key, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		if key = strings.TrimSpace(key); !ok {
+			refuse(n, "", "this is not KEY=VALUE", "write one a line; what is for people begins with #")
+			continue
+		}
+		base, isFile := strings.CutSuffix(key, "_FILE")
+		if !isFile || keys[base] == nil {
+			base, isFile = key, false
+		}
+		if keys[base] == nil {
+			hint := "the keys are " + strings.Join(slices.Sorted(maps.Keys(keys)), ", ")
+			if near := inventory.Nearest(key, slices.Collect(maps.Keys(lower(keys)))); near != "" {
+				hint = "did you mean " + strings.ToUpper(near) + "?"
+			}
+			problem := printable(key) + " is not a setting"
+			c.Warnings = append(c.Warnings, (&Error{File: path, Line: n, Problem: problem, Hint: hint}).Error())
+			continue
+		}
+		where := place{path, n}
+		c.named[base] = where
+		if line, twice := lines[base]; twice {
+			refuse(n, key, fmt.Sprintf("is on line %d already", line), "keep one of them; this one counts until then")
+		}
+		lines[base] = n
+		value, problem, hint := unquote(strings.TrimSpace(value))
+		if problem != "" {
+			refuse(n, key, problem, hint)
+			continue
+		}
+		if isFile {
+			if !filepath.IsAbs(value) {
+				refuse(n, key, "is not an absolute path", "write one that begins with /")
+				continue
+			}
+			held, err := private(value)
+			if err != nil {
+				refuse(n, key, "names a file that cannot be used: "+err.Error(), "mend that file, or name another one")
+				continue
+			}
+			value = held
+		}
+		if err := c.set(base, value, where); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// set puts a value where it belongs.
+func (c *Channels) set(key, value string, where place) error {
+	c.named[key] = where
+	value = strings.TrimSpace(value)
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return where.refuse(key, "has a space or a line end in it", "take it out; what is for people goes onto a line of its own, with a # before it")
+	}
+	switch field := c.keys()[key].(type) {
+	case *string:
+		*field = value
+	case *notify.Secret:
+		*field = notify.Secret(value)
+	}
+	return nil
+}
+
 // check empties what cannot be used, and returns why. It quotes nothing.
 func (c *Channels) check() (errs []error) {
+	refuse := func(key, problem, hint string) {
+		errs = append(errs, c.named[key].refuse(key, problem, hint))
+	}
 	if c.Discord != "" {
 		if err := notify.CheckWebhook(c.Discord); err != nil {
-			errs = append(errs, fmt.Errorf("DISCORD_WEBHOOK_URL: %w", err))
+			refuse("DISCORD_WEBHOOK_URL", "cannot be used: "+err.Error(), "Discord shows it in the channel's settings, under Integrations")
 			c.Discord = ""
 		}
 	}
@@ -159,9 +193,9 @@ func (c *Channels) check() (errs []error) {
 		parsed, err := url.Parse(*u.value)
 		switch {
 		case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
-			errs = append(errs, fmt.Errorf("%s is not a URL like https://host.example", u.key))
+			refuse(u.key, "is not a URL", "write one like https://host.example")
 		case parsed.User != nil && u.key != "HEARTBEAT_URL":
-			errs = append(errs, fmt.Errorf("%s has a password in it: take it out (ntfy: use NTFY_TOKEN)", u.key))
+			refuse(u.key, "has a password in it", "take it out; for ntfy there is NTFY_TOKEN")
 		default:
 			continue
 		}
@@ -169,24 +203,40 @@ func (c *Channels) check() (errs []error) {
 	}
 	c.Heartbeat = notify.Secret(beat)
 	if t := c.NtfyTopic.Reveal(); t != "" && !regexp.MustCompile(`^[-_A-Za-z0-9]{1,64}$`).MatchString(t) { // https://docs.ntfy.sh/publish
-		errs = append(errs, errors.New("NTFY_PATCH_TOPIC is no topic: letters, digits, - and _, at most 64"))
+		refuse("NTFY_PATCH_TOPIC", "is no topic", "write letters, digits, - and _, at most 64")
 		c.NtfyTopic = ""
 	}
-	if c.named["ARA_API_PASSWORD"] != c.named["ARA_API_USERNAME"] {
-		errs = append(errs, errors.New("of ARA_API_USERNAME and ARA_API_PASSWORD only one is set: ARA wants both or none"))
+	has := func(key string) bool { return c.named[key] != place{} }
+	switch {
+	case has("ARA_API_PASSWORD") && !has("ARA_API_USERNAME"):
+		refuse("ARA_API_PASSWORD", "is set and ARA_API_USERNAME is not: ARA wants both or none", "add ARA_API_USERNAME")
+	case !has("ARA_API_PASSWORD") && has("ARA_API_USERNAME"):
+		refuse("ARA_API_USERNAME", "is set and ARA_API_PASSWORD is not: ARA wants both or none", "add ARA_API_PASSWORD or ARA_API_PASSWORD_FILE")
 	}
 	switch {
-	case c.named["NTFY_URL"] && !c.named["NTFY_PATCH_TOPIC"]:
-		errs = append(errs, errors.New("NTFY_URL is set and NTFY_PATCH_TOPIC is not: which topic?"))
-	case !c.named["NTFY_URL"] && (c.named["NTFY_PATCH_TOPIC"] || c.named["NTFY_TOKEN"]):
-		errs = append(errs, errors.New("NTFY_PATCH_TOPIC or NTFY_TOKEN is set and NTFY_URL is not: which server?"))
+	case has("NTFY_URL") && !has("NTFY_PATCH_TOPIC"):
+		refuse("NTFY_URL", "is set and NTFY_PATCH_TOPIC is not: which topic?", "add NTFY_PATCH_TOPIC")
+	case !has("NTFY_URL") && has("NTFY_PATCH_TOPIC"):
+		refuse("NTFY_PATCH_TOPIC", "is set and NTFY_URL is not: which server?", "add NTFY_URL")
+	case !has("NTFY_URL") && has("NTFY_TOKEN"):
+		refuse("NTFY_TOKEN", "is set and NTFY_URL is not: which server?", "add NTFY_URL and NTFY_PATCH_TOPIC")
 	}
 	return errs
 }
 
+// place is where a key is.
+type place struct {
+	file string
+	line int // 0: the file is the value
+}
+
+func (p place) refuse(key, problem, hint string) error {
+	return &Error{p.file, p.line, key, problem, hint}
+}
+
 // private reads a file that nobody but root and ourselves can read or change.
 func private(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe would wait for somebody to write
 	if err != nil {
 		return "", err
 	}
@@ -195,33 +245,37 @@ func private(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	refuse := func(problem, hint string) (string, error) {
+		return "", &Error{File: path, Problem: problem, Hint: hint}
+	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a file", path)
+		return refuse("refused: it is not a file", "put a file there, or name one")
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
-		return "", fmt.Errorf("refused: %s belongs to user %d (chown root %s)", path, stat.Uid, path)
+		return refuse(fmt.Sprintf("refused: it belongs to user %d", stat.Uid), "chown root "+quote(path))
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("refused: others can read %s (chmod 0600 %s)", path, path)
+		return refuse("refused: others can read it", "chmod 0600 "+quote(path))
 	}
 	data, err := read(path)
 	return string(data), err
 }
 
-// unquote takes the quotes from a value. Nothing in it is expanded: a token may have a $ in it.
-func unquote(s string) (string, error) {
+// unquote takes the quotes from a value, or says what is wrong with them. Nothing in it is expanded: a token may have a
+// $ in it.
+func unquote(s string) (value, problem, hint string) {
 	if s == "" || s[0] != '"' && s[0] != '\'' {
-		return s, nil
+		return s, "", ""
 	}
 	if len(s) < 2 || s[len(s)-1] != s[0] {
-		return "", errors.New("has a quote that is not closed")
+		return "", "has a quote that is not closed", "close it, or leave it out"
 	}
 	s = s[1 : len(s)-1]
 	if strings.ContainsAny(s, `"\`) {
-		return "", errors.New(`has a quote or a backslash inside its quotes: leave the outer ones out`)
+		return "", "has a quote or a backslash inside its quotes", "leave the outer ones out"
 	}
-	return s, nil
+	return s, "", ""
 }
 
 // printable is the key as it may be shown: a line of nonsense could be a secret.

@@ -16,7 +16,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"homelab-patch-orchestrate/inventory"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -138,28 +138,19 @@ func read(file string) ([]byte, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
 	if err == nil && len(data) > sizeLimit {
-		err = fmt.Errorf("%s is larger than %d bytes", file, sizeLimit)
+		err = &Error{File: file, Problem: fmt.Sprintf("is larger than %d bytes", sizeLimit), Hint: "name the right file"}
 	}
 	return data, err
 }
 
 // parse sets what the YAML says, and returns everything that is wrong with it.
 func (c *Config) parse(data []byte) error {
-	var doc yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil // Empty, or comments only.
-	} else if err != nil {
-		return syntaxError(c.File, err)
-	}
-	var next yaml.Node
-	if err := dec.Decode(&next); err == nil {
-		return &Error{File: c.File, Line: next.Line, Problem: "a second YAML document", Hint: "keep one"}
-	} else if !errors.Is(err, io.EOF) {
-		return syntaxError(c.File, err)
-	}
-	root := doc.Content[0]
-	if root.Tag == "!!null" {
+	root, err := inventory.Document(c.File, data)
+	var bad *inventory.Error
+	switch {
+	case errors.As(err, &bad):
+		return &Error{File: bad.File, Line: bad.Line, Problem: bad.Problem, Hint: bad.Hint}
+	case root == nil || root.Tag == "!!null": // Empty, or comments only.
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {

@@ -165,8 +165,14 @@ func TestLoadRefuses(t *testing.T) {
 		{"forks: 3\nplaybok: x.yml\n", []string{`2: "playbok" is not a setting (did you mean "playbook"?)`}},
 		{"Host-Deadline: 3m\n", []string{`1: "Host-Deadline" is not a setting (did you mean "host_deadline"?)`}},
 		{"xxx_deadline: 3m\n", []string{`1: "xxx_deadline" is not a setting (did you mean "host_deadline"?)`}},
-		{"discord: x\n", []string{`1: "discord" is not a setting`}},
-		{"<<: {forks: 1}\n", []string{`1: "<<" is not a setting`}},
+		{"discord: x\n", []string{`1: "discord" is not a setting (there are ara, blackout, budget, engine_upgrade`}},
+		{"<<: {forks: 1}\n", []string{`1: "<<" is not a setting (there are `}},
+		{"\tforks: 1\n", []string{`1: found character that cannot start any token (mend it there`}},
+		{"forks: 1\nstate: *planted\n", []string{`2: a value begins with *, which makes it an alias (put it in quotes)`}},
+		{"forks: 1\nstate: \x01\n", []string{`2: a character that YAML cannot have (take it out, and save the file as UTF-8)`}},
+		{"forks: 1\n# \xe9t\xe9\n", []string{`2: a character that YAML cannot have`}},
+		{"forks: [1\nbudget: 2\n", []string{`2: did not find expected ',' or ']' (mend`}},
+		{"state: \"a\nbudget: 1\n", []string{`3: found unexpected end of stream`}},
 		{"forks: 3\nsoak: 1m\nforks: 4\n", []string{`3: "forks" is on line 1 already (keep one of them)`}},
 		{"soak: 90\n", []string{`1: "soak" is not a duration (write a number with its unit, such as 90s, 15m or 1h30m)`}},
 		{"soak: [1m]\n", []string{`1: "soak" is not a duration`}},
@@ -216,16 +222,32 @@ func TestLoadRefuses(t *testing.T) {
 			continue
 		}
 		for i, want := range c.want {
-			if !strings.HasPrefix(lines[i], file+":"+want) {
+			if !strings.HasPrefix(lines[i], file+":"+want) || strings.Contains(lines[i], "planted") {
 				t.Errorf("Load of %q:\n got %s\nwant …:%s", c.text, lines[i], want)
 			}
 		}
+		mends(t, file, err)
+	}
+}
+
+// mends fails if a problem of a file does not say where in it, and how to mend it.
+func mends(t *testing.T, file string, err error) {
+	t.Helper()
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range several.Unwrap() {
+			mends(t, file, one)
+		}
+		return
+	}
+	var e *Error
+	if !errors.As(err, &e) || e.File != file || e.Line < 1 || e.Problem == "" || e.Hint == "" && !strings.Contains(e.Problem, "; write ") {
+		t.Errorf("no place, or no way to mend it: %v", err)
 	}
 }
 
 func TestLoadRefusesALargeFile(t *testing.T) {
 	file := write(t, strings.Repeat("#", sizeLimit+1))
-	if _, err := Load(file, false); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := Load(file, false); err == nil || !strings.Contains(err.Error(), file+": is larger than 1048576 bytes (") {
 		t.Errorf("Load of a large file: %v", err)
 	}
 }
@@ -234,10 +256,12 @@ func FuzzParse(f *testing.F) {
 	f.Add("project: /srv/ansible\ninventory: [a, b]\nforks: 3\nsoak: 1m\n")
 	f.Add("gates:\n- &a {name: x, http: http://x/, status: 200, timeout: 1s}\n- *a\n- {name: y, promql: up, server: http://p, instances: {a: b}}\n")
 	f.Add("state: &a x\nhold: *a\n---\n")
+	f.Add("window: [daily 01:00-02:00, Sun 3-8]\nblackout: 2026-02-30\ntimezone: x\nsend: x\nfailed_units: x\nbudgt: -1\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c := Default()
 		c.File = "/etc/homelab/patch-orchestrate.yaml"
-		if c.parse([]byte(text)) != nil {
+		if err := c.parse([]byte(text)); err != nil {
+			mends(t, c.File, err)
 			return
 		}
 		if c.Forks < 0 || c.Budget < 0 || c.Soak < 0 || c.HostDeadline <= 0 || c.WaveDeadline <= 0 {

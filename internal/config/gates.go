@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -94,20 +95,12 @@ func (c *Config) gate(item *yaml.Node) (g Gate, errs []error) {
 		return g, errs
 	}
 	keys := gateKeys()
-	known := map[string]any{}
-	for key := range keys {
-		known[key] = nil
-	}
 	kind, written := "", map[string]int{}
 	for i := 0; i+1 < len(item.Content); i += 2 {
 		key, value := item.Content[i], resolve(item.Content[i+1])
 		kinds, ok := keys[key.Value]
 		if !ok {
-			hint := ""
-			if near := nearest(key.Value, known); near != "" {
-				hint = "did you mean " + strconv.Quote(near) + "?"
-			}
-			refuse(key.Line, key.Value, "is not a setting of a gate", hint)
+			refuse(key.Line, key.Value, "is not a setting of a gate", unknown(key.Value, slices.Sorted(maps.Keys(keys))))
 			continue
 		}
 		if line, twice := written[key.Value]; twice {

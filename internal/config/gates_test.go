@@ -61,7 +61,7 @@ func TestGatesRefused(t *testing.T) {
 		{"\n- {name: x, http: grafana:3000}\n", []string{`2: "http" is not a URL`}},
 		{"\n- {name: x, http: 'ftp://x/'}\n", []string{`2: "http" is not a URL`}},
 		{"\n- {name: x, http: 'http:///x'}\n", []string{`2: "http" is not a URL`}},
-		{"\n- name: x\n  url: http://x/\n", []string{`3: "url" is not a setting of a gate`, `2: "gates" has a gate that asks nothing`}},
+		{"\n- name: x\n  url: http://x/\n", []string{`3: "url" is not a setting of a gate (there are command, contains, for, http`, `2: "gates" has a gate that asks nothing`}},
 		{"\n- name: x\n  http: http://x/\n  containz: y\n", []string{`4: "containz" is not a setting of a gate (did you mean "contains"?)`}},
 		{"\n- name: x\n  name: y\n  http: http://x/\n", []string{`3: "name" is on line 2 already`}},
 		{"\n- {name: x, http: http://x/, status: ok}\n", []string{`2: "status" is not a status of HTTP`}},
@@ -95,6 +95,7 @@ func TestGatesRefused(t *testing.T) {
 			t.Errorf("Load of %q: %v", c.text, err)
 			continue
 		}
+		mends(t, file, err)
 		lines := strings.Split(err.Error(), "\n")
 		if len(lines) != len(c.want) {
 			t.Errorf("Load of %q tells %d problems, want %d:\n%v", c.text, len(lines), len(c.want), err)

@@ -1,8 +1,8 @@
 package config
 
 import (
+	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +10,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"homelab-patch-orchestrate/inventory"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -45,20 +46,6 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// syntaxError gives yaml's own words the file and, where they name one, the line.
-func syntaxError(file string, err error) error {
-	e := &Error{File: file, Problem: strings.TrimPrefix(err.Error(), "yaml: ")}
-	if found := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(e.Problem); found != nil {
-		e.Line, _ = strconv.Atoi(found[1])
-		e.Problem = e.Problem[len(found[0]):]
-	}
-	// Its text holds what was written, which may be a password.
-	if strings.HasPrefix(e.Problem, "unknown anchor ") {
-		e.Problem, e.Hint = "a value begins with *, which makes it an alias", "put it in quotes"
-	}
-	return e
-}
-
 // known returns every key of the file, and where its value goes.
 func (c *Config) known() map[string]any {
 	return map[string]any{
@@ -83,9 +70,7 @@ func (c *Config) set(key, value *yaml.Node) error {
 	field, ok := known[key.Value]
 	if !ok {
 		e := &Error{File: c.File, Line: key.Line, Key: key.Value, Problem: "is not a setting"}
-		if near := nearest(key.Value, known); near != "" {
-			e.Hint = "did you mean " + strconv.Quote(near) + "?"
-		}
+		e.Hint = unknown(key.Value, slices.Sorted(maps.Keys(known)))
 		return e
 	}
 	refuse := func(problem, hint string) error {
@@ -222,43 +207,18 @@ func (c *Config) path(value *yaml.Node) (path, problem string) {
 	return filepath.Join(filepath.Dir(c.File), value.Value), ""
 }
 
+// unknown says what may have been meant by a key that is none, or which there are.
+func unknown(key string, known []string) string {
+	if near := inventory.Nearest(key, known); near != "" {
+		return "did you mean " + strconv.Quote(near) + "?"
+	}
+	return "there are " + strings.Join(known, ", ")
+}
+
 // resolve follows a YAML alias to the value it stands for.
 func resolve(value *yaml.Node) *yaml.Node {
 	if value.Kind == yaml.AliasNode {
 		return value.Alias
 	}
 	return value
-}
-
-// nearest returns the known key that takes the fewest edits to reach, or nothing if all are far away.
-func nearest(key string, known map[string]any) string {
-	best, fewest := "", len(key)/2+1
-	for name := range known {
-		n := edits(strings.ToLower(strings.ReplaceAll(key, "-", "_")), name)
-		if n < fewest || n == fewest && best != "" && name < best {
-			best, fewest = name, n
-		}
-	}
-	return best
-}
-
-// edits counts the insertions, deletions and replacements that turn a into b (Levenshtein).
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -153,6 +153,14 @@ func Refused(kind Kind, run, reason string, l Links) Notice {
 	return Notice{kind, m}
 }
 
+// Unreadable is about a run whose process has ended and whose journal cannot be read: what it did is not known.
+func Unreadable(reason string, l Links) Notice {
+	return Notice{Failure, notify.Message{
+		Time: time.Now().UTC(), Level: notify.Critical, Title: "What the last run did is not known", Text: reason, Links: l.buttons(runbook),
+		Fields: []notify.Field{{Name: "What to do", Value: "Run again: what a host has done it says itself, and does not do twice."}},
+	}}
+}
+
 // Closed is about a run that did not begin because it is outside the window, or in a blackout.
 func Closed(reason string, l Links) Notice {
 	return Notice{Nothing, notify.Message{

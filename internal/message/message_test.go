@@ -141,6 +141,7 @@ func all() map[string]Notice {
 		"interrupted":   Summary(interrupted(), false, links),
 		"resumed":       Resume(interrupted(), links),
 		"refused":       Refused(Failure, "", "patching_wave1 and patching_wave2 both have prox", links),
+		"unreadable":    Unreadable("journal /var/lib/x/runs/20261122T040000Z-1a2b3c/journal.json is damaged: unexpected end of JSON input (it is left as it is)", links),
 		"held":          Refused(Nothing, "", "moving the rack", links),
 		"closed":        Closed("closed: 2026-12-24 is in the blackout 2026-12-24", links),
 		"stopped":       Refused(Interrupted, "", "stopped before the first wave: nothing was touched", links),

@@ -8,6 +8,7 @@ import _thread
 import atexit
 import ctypes
 import json
+import multiprocessing
 import os
 import select
 import signal
@@ -16,6 +17,7 @@ import threading
 import time
 
 from ansible import context
+from ansible.executor import task_result
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
 
@@ -29,6 +31,8 @@ DOCUMENTATION = """
 MSG = 2000   # characters of a failure's reason in the head
 NAME = 500   # characters of a name in the head
 GRACE = 5    # seconds between asking the run to end and ending it
+LOOK = 500   # milliseconds between two looks at the workers
+LATE = 5     # seconds that the result of a worker that was killed may still be on its way
 PR_SET_PDEATHSIG = 1    # prctl(2)
 
 
@@ -118,6 +122,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.play = ''
         self.began = {}
+        self.workers = {}
         self.handlers = set()
         try:
             self.fd = int(os.environ.pop('RUNNER_EVENTS_FD'))
@@ -152,9 +157,9 @@ class CallbackModule(CallbackBase):
         return bool(poll.poll(wait))
 
     def watch(self):
-        """Ends the run when nobody listens any more: the starter died."""
-        while not self.orphaned(None):
-            pass
+        """Ends the run when nobody listens any more: the starter died. Until then looks after the workers."""
+        while not self.orphaned(LOOK):
+            self.look()
         self.sweep(signal.SIGINT)
         # Not by a signal: the starter's death sent one already, and 2.19 leaves
         # the second one to the kernel, which would spare the workers.
@@ -162,6 +167,34 @@ class CallbackModule(CallbackBase):
         time.sleep(GRACE)  # as a rule the run ends here
         self.sweep(signal.SIGKILL)
         os._exit(1)
+
+    def look(self):
+        """Fails the task of a worker that was killed, for want of memory for instance. The strategies free and
+        host_pinned would wait for its result for ever."""
+        for worker in multiprocessing.active_children():
+            host, task, process = (getattr(worker, name, None) for name in ('_host', '_task', '_popen'))
+            if host and task and process:
+                self.workers.setdefault((host.get_name(), task._uuid, process.pid), [worker._final_q, host, task, process, 0])
+        for key, known in list(self.workers.items()):
+            queue, host, task, process, died = known
+            if key[:2] not in self.began or process.poll() is not None and process.returncode >= 0:
+                del self.workers[key]  # its result has come, or is on its way
+            elif process.returncode is not None and not died:
+                known[4] = time.monotonic()
+            elif died and time.monotonic() - died > LATE:
+                del self.workers[key]
+                self.fail(queue, host, task, -process.returncode)
+
+    @staticmethod
+    def fail(queue, host, task, number):
+        """Gives the run the result that a worker owes it."""
+        data = {'failed': True, 'msg': 'its worker of ansible-playbook, on the controller, was ended by %s: look at the memory there'
+                                       % signal.Signals(number).name}
+        raw = getattr(task_result, '_RawTaskResult', None)
+        if raw:  # 2.19
+            queue.send_task_result(raw(host=host, task=task, return_data=data, task_fields=task.dump_attrs()))
+        else:
+            queue.send_task_result(host.get_name(), task._uuid, data, task_fields=task.dump_attrs())
 
     def at_exit(self):
         if self.orphaned(0):

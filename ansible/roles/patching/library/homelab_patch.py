@@ -15,9 +15,9 @@ options:
   action:
     description:
       - C(look) says whether the host is on hold or cannot be patched; C(plan) what an upgrade would change.
-      - C(upgrade) has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
-        a reboot; C(record) writes the host's metrics, has units of the host write them from then on, and marks the
-        result of I(run) as published; C(health) returns I(homelab_health), what systemd says now.
+      - C(upgrade) takes the host's lease, and has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
+        a reboot; C(record) writes the host's metrics, has units of the host write them from then on, marks the
+        result of I(run) as published and gives the lease up; C(health) returns I(homelab_health), what systemd says now.
     type: str
     required: true
     choices: [look, plan, upgrade, settle, record, health]

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from .homelab_apt import PRIVATE, first_error
-from .homelab_system import STATE, run, tail
+from .homelab_system import STATE, read_text, run, tail
 
 LISTS = '/var/lib/apt/lists'
 # When all of Debian's sources were last reached, as far as we saw. Times of apt's own files do not tell: they are the
@@ -25,6 +25,10 @@ Dir::Cache "{0}/cache";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 '''
+# apt downloads as the user _apt, and fails where root may become nobody else: in the sandbox of the controller's own unit,
+# which is what confines apt there.
+AS_ROOT = 'APT::Sandbox::User "root";\n'
+SET_IDS = 1 << 6 | 1 << 7   # CAP_SETGID, CAP_SETUID
 
 ERR = re.compile(r'^Err:\d+ (\S+) (\S+) ?(.*)$')
 REACHED = re.compile(r'^(?:Hit|Get):\d+ (\S+) (\S+) (?:In)?Release\b')
@@ -226,7 +230,13 @@ def private_lists(folder):
     for name in ('lists/partial', 'cache/archives/partial'):
         os.makedirs(os.path.join(folder, name))
     with open(folder + '/apt.conf', 'w', encoding='utf-8') as f:
-        f.write(CONFIG.format(folder))
+        f.write(CONFIG.format(folder) + (AS_ROOT if confined() else ''))
     for path in (folder, folder + '/lists'):
         os.chmod(path, 0o755)       # apt downloads as the user _apt
     return ['-c', folder + '/apt.conf']
+
+
+def confined():
+    """Whether this process may not become another user, root or not."""
+    powers = re.search(r'^CapEff:\s*([0-9a-f]+)$', read_text('/proc/self/status'), re.M)
+    return powers is not None and int(powers.group(1), 16) & SET_IDS != SET_IDS

@@ -19,10 +19,12 @@ METRICS = STATE + '/metrics.json'       # what patch.prom must remember between 
 APT_LOG = STATE + '/apt.log'
 APT_STATUS = STATE + '/apt.status'
 LOCK = STATE + '/lock'
+LEASE = STATE + '/lease.json'           # who keeps ansible-pull away from this host, and for how long
 HOLD = '/etc/homelab/MAINTENANCE'
 UNIT = 'homelab-patch.service'
+PULL = 'homelab-ansible-pull.service'
 # Units of ours that end by themselves: whether they run old code, or failed, says nothing about the host.
-OURS = (UNIT, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
+OURS = (UNIT, PULL, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
         'homelab-patch-orchestrate-resume.service')
 PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
 
@@ -157,14 +159,14 @@ def has_systemd():
     return os.path.isdir('/run/systemd/system')
 
 
-def unit_properties(*names):
-    out = run(['systemctl', 'show', UNIT, '--property=' + ','.join(names)], timeout=60).stdout
+def unit_properties(*names, unit=UNIT):
+    out = run(['systemctl', 'show', unit, '--property=' + ','.join(names)], timeout=60).stdout
     return dict(line.split('=', 1) for line in out.splitlines() if '=' in line)
 
 
-def unit_active():
+def unit_active(unit=UNIT):
     """Whether the unit is at work. An answer we do not get counts as yes: two must never run."""
-    state = unit_properties('ActiveState').get('ActiveState', '')
+    state = unit_properties('ActiveState', unit=unit).get('ActiveState', '')
     return state not in ('inactive', 'failed')
 
 

@@ -5,7 +5,7 @@ import os
 import time
 import zipfile
 
-from . import (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot,
+from . import (homelab_apt, homelab_cli, homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot,
                homelab_system, homelab_timer, homelab_upgrade)
 from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id, caller,
                              empty_result, failed_units, finished_starting, has_systemd, locked, read_json,
@@ -66,12 +66,13 @@ def upgrade(run_id, policy, wait):
     """Have the host upgraded once for this run, waiting up to wait seconds for its end.
 
     May be called again and again with the same run, after a lost link or by an orchestrator that was cut short as well:
-    the unit is started once a run. A unit of another run that is still at work is waited for first.
+    the unit is started once a run. A unit of another run that is still at work is waited for first, and so is an
+    ansible-pull; a new one does not begin before record, or the end of the lease.
     Returns {'state': 'running' or 'done', ...}; restarted, if the host has booted since its upgrade and was not judged.
     """
     if not has_systemd():
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
-    deadline, changed, ours = time.monotonic() + wait, False, False
+    deadline, changed, ours, pulling = time.monotonic() + wait, False, False, False
     while True:
         with locked():                      # what is seen still holds when the unit is started for it
             active = unit_active()          # asked before the result is read: a unit writes it, then ends
@@ -80,8 +81,11 @@ def upgrade(run_id, policy, wait):
                 # whoever started us is gone, and a later run is at work: starting ours again would take its result away
                 raise Failure('start', 'run %s has taken over on this host' % request.get('run'))
             ours = ours or request.get('run') == run_id
-            if not active:
+            since = homelab_lease.take(run_id)
+            pulling = not active and homelab_lease.wait_for_pull(run_id, since, policy['lock_timeout'])
+            if not active and not pulling:
                 if report.get('run') == run_id:
+                    homelab_lease.take(run_id, restart=True)    # which may come now, by policy
                     return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result'],
                             'restarted': report['boot_id'] != boot_id() and not report['result']['rebooted']}
                 if request.get('run') == run_id and not report:
@@ -89,7 +93,8 @@ def upgrade(run_id, policy, wait):
                 changed = start(run_id, policy)
                 continue
         if time.monotonic() >= deadline:
-            return {'state': 'running', 'changed': changed, 'msg': progress(request.get('run'), run_id)}
+            return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'
+                    if pulling else progress(request.get('run'), run_id)}
         time.sleep(0.5)
 
 
@@ -157,10 +162,18 @@ def settle(run_id, wait):
 
 def record(run_id, policy, success):
     """Write patch.prom, and see to it that the host does so by itself from now on; note that this run's result was
-    published. Returns (whether units of the host were changed, warnings).
+    published, and let ansible-pull at the host again. Returns (whether units of the host were changed, warnings).
 
     Of a run that began no upgrade here, on a host on hold for instance, patch.prom alone is written.
     """
+    try:
+        return publish(run_id, policy, success)
+    finally:
+        homelab_lease.give_up(run_id)
+
+
+def publish(run_id, policy, success):
+    """What record does under the lease."""
     report = read_json(RESULT) or {}
     if report.get('run') != run_id:
         return False, list(filter(None, [homelab_metrics.publish(policy['textfile_dir'])]))

@@ -1,0 +1,18 @@
+#!/bin/bash
+# What docs/migrate.md comes from: a wrapper around one ansible-playbook a wave.
+set -u
+cd /opt/homelab
+. /etc/homelab/patching-notify.env
+prom=/var/lib/prometheus/node-exporter/patch_orchestrate.prom
+[ ! -e /etc/homelab/MAINTENANCE ] || exit 0
+code=0
+for wave in 0 1 2; do
+	ansible-playbook -i hosts.yml patch.yml --limit "patching_wave$wave" "$@" || { code=$?; break; }
+done
+case " $* " in *' --check '*) exit $code ;; esac
+{
+	echo "homelab_patch_orchestrate_last_exit_code $code"
+	echo "homelab_patch_orchestrate_last_run_unixtime $(date +%s)"
+} >"$prom.new" && mv "$prom.new" "$prom"
+curl -s -d "patching ended with $code" "$NTFY_URL/$NTFY_PATCH_TOPIC" >/dev/null || true
+exit $code

@@ -21,7 +21,7 @@ demo:
 
 # All tests: the fast ones, then the ones on booted hosts.
 test:
-	e2e/need gcc libc6-dev ansible-core openssh-server openssh-client strace python3 prometheus prometheus-alertmanager
+	e2e/need gcc libc6-dev ansible-core openssh-server openssh-client strace python3 prometheus prometheus-alertmanager $$(cat ara/testdata/needs)
 	go vet ./... && go vet -tags 'e2e e2efull' ./...
 	go test -race ./...
 	python3 -m unittest discover -s ansible/tests
@@ -36,9 +36,10 @@ e2e:
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
 RUN ?= .
 e2e-full:
-	e2e/need $$(cat e2e/lab/needs) age
+	e2e/need $$(cat e2e/lab/needs) age $$(cat ara/testdata/needs) chromium
 	$(MAKE) --no-print-directory build
 	E2E_FULL=1 E2E_REQUIRED=1 go test -count=1 -timeout 30m -run '$(RUN)' ./orchestrator ./inventory
+	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 60m -run '$(RUN)' -v ./ara
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 120m -run '$(RUN)' -v ./e2e
 
 # Each decoder and parser against a minute of what nobody thought of.
@@ -77,10 +78,12 @@ deb-check:
 release:
 	go run ./packaging -release
 
-# Figures against the peers, in docs/benchmarks.md. Fails where a promise is broken.
+# Figures against the peers, in docs/benchmarks.md, and what a record in ARA costs, in docs/evidence/. Fails where a promise is broken.
 bench:
 	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client
 	go run ./e2e/bench
+	e2e/need $$(cat ara/testdata/needs)
+	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara
 
 clean:
 	rm -rf bin dist

@@ -144,7 +144,7 @@ func packages(t *testing.T) map[string]*pkg {
 
 func TestWhoImportsWhom(t *testing.T) {
 	found := packages(t)
-	for _, room := range []string{"cmd/homelab-patch-orchestrate", "runner", "inventory", "metrics"} {
+	for _, room := range []string{"cmd/homelab-patch-orchestrate", "runner", "inventory", "metrics", "ara"} {
 		if found[ours+room] == nil {
 			t.Errorf("package %s is not looked at", room)
 		}
@@ -169,6 +169,7 @@ func TestRulesBite(t *testing.T) {
 		{"orchestrator", ours + "ara"},
 		{"orchestrator", ours + "ansible"},
 		{"ara", ours + "orchestrator"},
+		{"ara", ours + "notify"},
 		{"internal/report", ours + "notify"},
 		{"internal/config", ours + "runner"},
 		{"internal/gate", ours + "internal/config"},

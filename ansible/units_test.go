@@ -140,7 +140,7 @@ func TestResumeHasTheSandboxOfARun(t *testing.T) {
 // each Debian has. Everything else is the business of a drop-in.
 func TestUnitsNameNoPlaceOfAHost(t *testing.T) {
 	known := []string{
-		"/var/lib/homelab-patch-orchestrate/outbox/*/*", "/var/lib/prometheus/node-exporter", "/usr/local/lib/homelab-patch",
+		"/var/lib/homelab-patch-orchestrate/outbox/*/*", "/var/lib/homelab-patch-orchestrate/runs/*/ara.pending.json", "/var/lib/prometheus/node-exporter", "/usr/local/lib/homelab-patch",
 		"/etc/systemd/system", "/run", "/tmp", "/var/tmp", "%h/.ansible", "%h", "/etc/homelab/ansible-pull.env",
 		"/usr/local/lib/homelab-patch/homelab-ansible-pull",
 	}

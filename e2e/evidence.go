@@ -23,7 +23,8 @@ type Evidence struct {
 	lines        []string
 }
 
-// Record starts the record of a suite. What it says of versions is the controller's of the lab.
+// Record starts the record of a suite. What it says of versions is the controller's of the lab; without a lab it is this
+// machine's.
 func Record(t testing.TB, lab *Lab, suite, title string) *Evidence {
 	t.Helper()
 	e := &Evidence{t: t, suite: suite, title: title}
@@ -35,11 +36,18 @@ func Record(t testing.TB, lab *Lab, suite, title string) *Evidence {
 	return e
 }
 
-// Stamp is what was tested, and with what: the commit, and the versions on the controller of the lab.
+// Stamp is what was tested, and with what: the commit, and the versions on the controller of the lab, or without one on
+// this machine.
 func Stamp(lab *Lab) string {
 	const versions = `. /etc/os-release; echo "$PRETTY_NAME"; ansible --version | head -n 1; apt-get --version | head -n 1
 		systemctl --version | head -n 1`
-	out := strings.Split(strings.TrimSpace(lab.Shell("infra-services", versions)), "\n")
+	said := ""
+	if lab != nil {
+		said = lab.Shell("infra-services", versions)
+	} else if text, err := exec.Command("sh", "-c", versions).Output(); err == nil {
+		said = string(text)
+	}
+	out := strings.Split(strings.TrimSpace(said), "\n")
 	return fmt.Sprintf("commit %s, %s; %s; %s", commit(), time.Now().UTC().Format("2006-01-02 15:04 MST"),
 		runtime.Version(), strings.Join(out, "; "))
 }
@@ -84,7 +92,9 @@ func (e *Evidence) write() {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\nWritten by `make e2e-full`, not by hand. Test: %s, %s.\n\n%s\n\n", e.title, e.t.Name(), result, e.head)
-	b.WriteString("| what | exit code | seconds | in its words |\n|---|---|---|---|\n")
+	if len(e.calls) > 0 {
+		b.WriteString("| what | exit code | seconds | in its words |\n|---|---|---|---|\n")
+	}
 	for _, line := range e.calls {
 		b.WriteString(line + "\n")
 	}

@@ -25,11 +25,12 @@ var links = map[string]string{
 	"RUNBOOK_URL": "https://git.example.net/homelab/patching/src/branch/main/docs/runbooks", "HEARTBEAT_URL": e2e.BeatURL,
 }
 
-// The buttons of a message: those of one that asks for work begin with a runbook.
-var (
-	buttons = []discord.Button{{Label: "Dashboard", URL: links["GRAFANA_URL"] + "/d/homelab-patching"}, {Label: "ARA", URL: links["ARA_API_SERVER"]}}
-	runbook = discord.Button{Label: "Runbook", URL: links["RUNBOOK_URL"] + "/OSPatchOrchestrateFailed.md"}
-)
+// buttons are those of a message about a run. One that asks for work begins with a runbook.
+func buttons(run string) []discord.Button {
+	return []discord.Button{{Label: "Dashboard", URL: links["GRAFANA_URL"] + "/d/homelab-patching"}, {Label: "ARA", URL: links["ARA_API_SERVER"] + "/?label=run%3A" + run}}
+}
+
+var runbook = discord.Button{Label: "Runbook", URL: links["RUNBOOK_URL"] + "/OSPatchOrchestrateFailed.md"}
 
 // People hear of a run that goes well, of one that fails, and that it is over: by the program and by Alertmanager. No
 // secret is in what they hear, nor in anything that a run leaves.
@@ -51,12 +52,13 @@ func TestNotify(t *testing.T) {
 		heard := w.Discord()
 		wantTitles(t, "Discord", discordTitles(heard), "Rebooting saltierpoop", "Rebooting prox", "Patched 3 of 3 hosts in ")
 		for _, m := range heard {
-			wantEmbed(t, m, out.Report.ID, buttons...)
+			wantEmbed(t, m, out.Report.ID, buttons(out.Report.ID)...)
 			ev.Lines("Discord", strings.Split(m.Text(), "\n")...)
 		}
 		ntfy := w.Ntfy()
 		wantTitles(t, "ntfy", ntfyTitles(ntfy), "Rebooting saltierpoop", "Rebooting prox")
 		for _, m := range ntfy {
+			buttons := buttons(out.Report.ID)
 			if m.Priority != 3 || m.Click != buttons[0].URL || len(m.Actions) != 2 || m.Actions[1].URL != buttons[1].URL || m.Actions[1].Action != "view" ||
 				!strings.Contains(m.Message, "Run: "+out.Report.ID) || !strings.Contains(m.Message, "5 packages upgraded") || !strings.Contains(m.Message, rebootReason) {
 				t.Errorf("ntfy: %+v", m)
@@ -113,7 +115,7 @@ func TestNotify(t *testing.T) {
 			}
 			return nil
 		})
-		wantEmbed(t, told, out.Report.ID, append([]discord.Button{runbook}, buttons...)...)
+		wantEmbed(t, told, out.Report.ID, append([]discord.Button{runbook}, buttons(out.Report.ID)...)...)
 		wantWords(t, "Discord", plain(told.Text()), words...)
 		wantWords(t, "Discord, from Alertmanager", alarm.Text(), "The patch run on infra-services went wrong (exit code 3)", runbook.URL)
 		ev.Lines("Discord", strings.Split(told.Text(), "\n")...)
@@ -167,7 +169,7 @@ func TestNotify(t *testing.T) {
 		})
 		ev.Lines("Discord, then", discordTitles(w.Discord()[discordBefore:])...)
 		ev.Lines("ntfy, then", ntfyTitles(w.Ntfy()[ntfyBefore:])...)
-		wantEmbed(t, find(w.Discord()[discordBefore:], "Patching works again: 3 hosts well"), out.Report.ID, buttons...)
+		wantEmbed(t, find(w.Discord()[discordBefore:], "Patching works again: 3 hosts well"), out.Report.ID, buttons(out.Report.ID)...)
 		wantPanels(t, w, map[string]float64{"Hosts lost in the latest run": 0, "Latest run": 0, "Alerts firing": 0, "Messages waiting": 0})
 	})
 

@@ -264,7 +264,7 @@ func TestSite(t *testing.T) {
 			t.Errorf("a playbook of one's own is still in the sandbox: %q", left)
 		}
 		show = lab.Exec(controller, "systemctl", "cat", "homelab-patch-notify.service", "homelab-patch-orchestrate.timer")
-		for _, want := range []string{"\nReadWritePaths=-/srv/state -/srv/none\n", "\nConditionPathExistsGlob=/srv/state/outbox/*/*\n", "\nOnCalendar=Tue 05:00 UTC\n"} {
+		for _, want := range []string{"\nReadWritePaths=-/srv/state -/srv/none\n", "\nConditionPathExistsGlob=|/srv/state/outbox/*/*\nConditionPathExistsGlob=|/srv/state/runs/*/ara.pending.json\n", "\nOnCalendar=Tue 05:00 UTC\n"} {
 			if !strings.Contains(show, want) {
 				t.Errorf("not there: %q", want)
 			}

@@ -68,8 +68,15 @@ func (p Playbook) prepare(dir string) (commander, []string, error) {
 	if work == "" {
 		work = "."
 	}
-	add := readSettings(work, env).environ(filepath.Join(dir, "callback_plugins"), control, p.PrivateKey)
-	env = append(env, add...)
+	said := readSettings(work, env)
+	env = append(env, said.environ(filepath.Join(dir, "callback_plugins"), control, p.PrivateKey)...)
+	if len(p.Labels) > 0 {
+		labels, err := json.Marshal(p.Labels)
+		if err != nil {
+			return commander{}, nil, fmt.Errorf("labels: %w", err)
+		}
+		env = append(env, "RUNNER_LABELS="+string(labels), "ARA_DEFAULT_LABELS="+said.araLabels(p.Labels))
+	}
 	env = append(env, "RUNNER_EVENTS_FD=3", "RUNNER_OLDEST="+Oldest, "PYTHONUNBUFFERED=1")
 	env = append(env, owned...)
 	if p.Document != nil {

@@ -99,6 +99,7 @@
 // PYTHONDONTWRITEBYTECODE, ANSIBLE_FORCE_COLOR, ANSIBLE_NOCOLOR,
 // ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED (an inventory that cannot be read
 // must not become a smaller one), and names that begin with RUNNER_.
-// ANSIBLE_CALLBACK_PLUGINS holds the operator's path after this package's. With
+// ANSIBLE_CALLBACK_PLUGINS holds the operator's path after this package's, and
+// ARA_DEFAULT_LABELS the operator's labels before Playbook.Labels. With
 // Playbook.Document, ANSIBLE_STDOUT_CALLBACK is set as well.
 package runner

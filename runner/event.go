@@ -17,16 +17,17 @@ type Kind string
 
 // The kinds of events, in the order a run produces them.
 const (
-	KindStart  Kind = "start"  // the engine is up; Version is set
-	KindPlay   Kind = "play"   // a play begins
-	KindTask   Kind = "task"   // a task or handler begins; Path and Tags are set
-	KindBegin  Kind = "begin"  // a host begins a task
-	KindRetry  Kind = "retry"  // an attempt of an until loop ended without success
-	KindPoll   Kind = "poll"   // an asynchronous task was looked at
-	KindItem   Kind = "item"   // one item of a loop has ended
-	KindResult Kind = "result" // a host has ended a task
-	KindStall  Kind = "stall"  // this package ended the ssh processes of a host without progress
-	KindStats  Kind = "stats"  // the play recap, always the last line of a run that was not cut short
+	KindStart    Kind = "start"    // the engine is up; Version and Labels are set
+	KindPlaybook Kind = "playbook" // the playbook was read; Path is its own, Data what the command line said
+	KindPlay     Kind = "play"     // a play begins; TaskID is its id, Path is set
+	KindTask     Kind = "task"     // a task or handler begins; Path and Tags are set
+	KindBegin    Kind = "begin"    // a host begins a task
+	KindRetry    Kind = "retry"    // an attempt of an until loop ended without success
+	KindPoll     Kind = "poll"     // an asynchronous task was looked at
+	KindItem     Kind = "item"     // one item of a loop has ended
+	KindResult   Kind = "result"   // a host has ended a task
+	KindStall    Kind = "stall"    // this package ended the ssh processes of a host without progress
+	KindStats    Kind = "stats"    // the play recap, always the last line of a run that was not cut short
 )
 
 // Status is how an item or a task ended on a host.
@@ -46,11 +47,12 @@ const (
 type Event struct {
 	Kind      Kind
 	Time      time.Time
-	Version   string // of ansible-core, on KindStart
+	Version   string   // of ansible-core, on KindStart
+	Labels    []string // Playbook.Labels, on KindStart
 	Play      string
 	Task      string
 	TaskID    string // tells two tasks of the same name apart
-	Path      string // file:line of the task
+	Path      string // file:line of the task or the play
 	Action    string // module or action plugin, as the playbook spells it
 	Host      string
 	Status    Status
@@ -64,6 +66,7 @@ type Event struct {
 	Msg       string           // why it failed, at most some 2 kB
 	Stats     map[string]Stats // on KindStats
 	Cut       int              // bytes of Data that were left out because there were too many
+	Size      int              // bytes of its line in the stream, with the end of the line and blank lines before it; 0 where it is of no stream
 	Data      json.RawMessage  // the task's result as the module returned it, unparsed; nil where there is none or it was cut
 }
 
@@ -108,10 +111,16 @@ var ErrStream = errors.New("not a line of the event stream")
 func Decode(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		lines := lineReader{r: bufio.NewReaderSize(r, 64<<10)}
+		size := 0
 		for {
 			line, cut, err := lines.next()
+			size += len(line) + cut
+			if err == nil {
+				size++
+			}
 			if len(line) > 0 {
 				e, derr := decodeLine(line, cut)
+				e.Size, size = size, 0
 				if !yield(e, derr) {
 					return
 				}
@@ -161,6 +170,7 @@ type head struct {
 	Kind      Kind     `json:"kind"`
 	Time      float64  `json:"time"` // unix seconds
 	Version   string   `json:"version"`
+	Labels    []string `json:"labels"`
 	Play      string   `json:"play"`
 	Task      string   `json:"task"`
 	TaskID    string   `json:"id"`
@@ -204,7 +214,7 @@ func decodeLine(line []byte, cut int) (Event, error) {
 		return Event{}, fmt.Errorf("%w: it has no kind", ErrStream)
 	}
 	e := Event{
-		Kind: h.Kind, Time: unix(h.Time), Version: h.Version, Play: h.Play, Task: h.Task, TaskID: h.TaskID,
+		Kind: h.Kind, Time: unix(h.Time), Version: h.Version, Labels: h.Labels, Play: h.Play, Task: h.Task, TaskID: h.TaskID,
 		Path: h.Path, Action: h.Action, Host: h.Host, Status: h.Status, Ignored: h.Ignored, Item: h.Item,
 		Attempts: h.Attempts, Delegated: h.Delegated, Started: unix(h.Started), Handler: h.Handler,
 		Tags: h.Tags, Msg: h.Msg, Cut: max(cut, h.Cut),

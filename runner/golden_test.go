@@ -172,7 +172,7 @@ func told(events []Event) (lines []string) {
 		if e.Kind == KindPoll { // as many as the machine is slow
 			continue
 		}
-		e.Data, e.Version, e.TaskID = nil, "", ""
+		e.Data, e.Version, e.TaskID, e.Size = nil, "", "", 0
 		e.Tags = slices.Sorted(slices.Values(e.Tags)) // a set to Ansible
 		if e.Status == StatusUnreachable {            // ssh fails before or after Ansible talks to it
 			_, e.Msg, _ = strings.Cut(e.Msg, "ssh: ")

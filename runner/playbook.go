@@ -54,6 +54,11 @@ type Playbook struct {
 	Check, Diff bool
 	Verbosity   int // 0 to 4
 
+	// Labels say what run this is, to who reads its events: the KindStart event
+	// has them. They are also added to the labels that the callback of ARA gives
+	// its record of the run, where the operator has that callback.
+	Labels []string
+
 	// Env is added to the environment of this process. It may hold secrets: it
 	// appears in no error.
 	Env []string

@@ -109,6 +109,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d\.\d{6}`), "2026-01-01${1}00:00:00.000000"},
 	{regexp.MustCompile(`"delta":( ?)"[^"]*"`), `"delta":$1"0:00:00.000000"`},
 	{regexp.MustCompile(`j?\d{9,}\.\d+`), "j1.1"}, // a job's number and pid
+	{regexp.MustCompile(`/run/ansible-run-\d+`), "/run/ansible-run-1"},
 }
 
 var uuid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)

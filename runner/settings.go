@@ -183,3 +183,12 @@ func (s settings) environ(plugins, control, key string) (add []string) {
 	}
 	return add
 }
+
+// araLabels returns labels after those that the operator has the callback of
+// ARA give to each record.
+func (s settings) araLabels(labels []string) string {
+	if theirs, _ := s.says("ARA_DEFAULT_LABELS", "ara.default_labels"); strings.TrimSpace(theirs) != "" {
+		labels = append([]string{strings.TrimSpace(theirs)}, labels...)
+	}
+	return strings.Join(labels, ",")
+}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/orchestrator"
 )
 
 // announcer tells people of reboots, and lets a host wait until they were told.
@@ -105,7 +106,7 @@ func (a *announcer) close() (hosts int, longest, sum time.Duration) {
 	a.work.Wait()
 	for _, q := range a.queues { // who came in the very last moment
 		if batch := q.take(); len(batch) > 0 {
-			n := message.Reboots(a.run, hostsOf(batch), a.post.links)
+			n := message.Reboots(a.run, hostsOf(batch), a.post.linksOf(orchestrator.Report{ID: a.run}))
 			if err := a.post.box.Put(n.Message, q.channel); err != nil {
 				a.post.out.warn("messages: %v", err)
 			}
@@ -201,7 +202,7 @@ func (a *announcer) tell(ctx context.Context, q *queue) {
 		batch := q.take()
 		if len(batch) > 0 {
 			limit, cancel := context.WithDeadline(ctx, batch[len(batch)-1].at.Add(attemptWait))
-			n := message.Reboots(a.run, hostsOf(batch), a.post.links)
+			n := message.Reboots(a.run, hostsOf(batch), a.post.linksOf(orchestrator.Report{ID: a.run}))
 			a.post.sendOnce(limit, n, q.channel)
 			cancel()
 			for _, h := range batch {

@@ -49,7 +49,12 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 	view := w.out.view(run.ID, plan, w.job.json)
 	progress := &progress{run: run.ID, waves: len(plan.Waves)}
 	o.Progress = view.Event
+	recorder := w.recorder(run)
+	w.rec.post.recorder = recorder
 	o.Observe = func(_ context.Context, c orchestrator.Change) {
+		if c.Run == run.ID { // its folder is there
+			recorder.begin()
+		}
 		w.leftover(run.ID, c)
 		view.Change(c)
 		progress.add(c)
@@ -58,7 +63,7 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 	var report orchestrator.Report
 	if w.left != nil {
 		if w.left.State != orchestrator.AwaitingReboot {
-			w.rec.post.put(message.Resume(*w.left, w.rec.post.links))
+			w.rec.post.put(message.Resume(*w.left, w.rec.post.linksOf(*w.left)))
 		}
 		report, err = o.Resume(ctx, run, plan)
 	} else {
@@ -70,6 +75,7 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 		w.out.note("messages: reboots announced %d, longest wait %.2f s, in all %.2f s", hosts, longest.Seconds(), sum.Seconds())
 	}
 	if down := (*orchestrator.ShutdownError)(nil); errors.As(err, &down) || report.State == orchestrator.AwaitingReboot {
+		recorder.end(nil, w.rec.post)
 		w.out.note("run %s goes on after the next boot of this machine", run.ID)
 		w.lease.goesOn()
 		return code, nil
@@ -87,13 +93,14 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 		return code, err
 	}
 	w.rec.end(report, code, w.store)
+	recorder.end(&report, w.rec.post)
 	if w.job.json {
 		if werr := w.out.json(report); werr != nil {
 			w.out.warn("print the report: %v", werr)
 		}
 		return code, err
 	}
-	w.out.summary(report, run.Dir)
+	w.out.summary(report, run.Dir, w.rec.post.linksOf(report).ARA)
 	if err != nil && err.Error() == report.Reason {
 		err = errTold
 	}
@@ -118,11 +125,11 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	playbook := runner.Playbook{
 		Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
 		Vars: roleVars(run.ID, announcer), Forks: j.Forks,
-		Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(),
+		Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(), Labels: labels(run.ID, w.rec.kind),
 		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()},
 	}
 	o := &orchestrator.Orchestrator{
-		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook},
+		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook, wave: true},
 		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), HostHold: orchestrator.HostHolds(j.HostHolds),
 		Schedule: j.Schedule, Now: j.now, Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
@@ -144,11 +151,12 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	}
 	// The carried role judges the controller after its reboot, whoever's the playbook is.
 	returned := playbook
+	returned.Labels = labels(run.ID, w.rec.kind, "returned")
 	returned.Playbook = filepath.Join(carried, "playbooks", "returned.yml")
 	returned.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(carried, "roles"))
 	if j.carried || exists(filepath.Join(j.Project, "roles", "patching")) { // another playbook does not say what it would change
 		ahead := playbook
-		ahead.Check, ahead.Diff = true, false
+		ahead.Check, ahead.Diff, ahead.Labels = true, false, labels(run.ID, w.rec.kind, "preflight")
 		o.Preflight = local{dir: run.Dir, playbook: ahead}
 	}
 	o.Returned = local{dir: run.Dir, playbook: returned}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"homelab-patch-orchestrate/orchestrator"
@@ -17,6 +18,7 @@ type local struct {
 	playbook runner.Playbook
 	dir      string // of the run
 	document bool   // the result comes from the stock callback's document
+	wave     bool   // what it does is a wave, and not something around it
 }
 
 // Run implements [orchestrator.Engine].
@@ -36,6 +38,9 @@ func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Ev
 	p := l.playbook
 	p.Log, p.Events = log, events
 	p.Hosts = w.Names()
+	if l.wave {
+		p.Labels = append(slices.Clone(p.Labels), waveLabel(w.Number))
+	}
 	if l.document {
 		doc, err := os.OpenFile(filepath.Join(l.dir, fmt.Sprintf("wave-%d.json", w.Number)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 		if err != nil {

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"homelab-patch-orchestrate/ara"
 	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/internal/message"
 	"homelab-patch-orchestrate/notify"
+	"homelab-patch-orchestrate/orchestrator"
 )
 
 // How long a run may wait for the world. All else is delivered later.
@@ -27,7 +29,18 @@ type post struct {
 	links message.Links
 	send  message.Send
 	out   *printer
-	bad   bool // something in the channels' file cannot be used
+	state string // directory
+	bad   bool   // something in the channels' file cannot be used
+
+	ara      *ara.Client // nil if no server is configured
+	recorder *recorder   // of the run under way; nil if there is none
+}
+
+// linksOf are the links of what is said of a run: that of ARA leads to its record.
+func (p *post) linksOf(r orchestrator.Report) message.Links {
+	l := p.links
+	l.ARA = araPage(l.ARA, p.state, r)
+	return l
 }
 
 // post reads where messages go.
@@ -43,7 +56,7 @@ func (j *job) post(out *printer) *post {
 	p := &post{
 		box:   notify.Outbox{Dir: filepath.Join(cmp.Or(j.State, d.State), "outbox")},
 		links: message.Links{Grafana: c.Grafana, Runbook: c.Runbook, ARA: c.ARA},
-		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, bad: err != nil,
+		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, state: cmp.Or(j.State, d.State), ara: araClient(c), bad: err != nil,
 	}
 	// A channel whose settings cannot be used has messages all the same: they wait. If nothing could be read, nobody
 	// knows which there are.

@@ -148,7 +148,8 @@ func (v logView) Change(c orchestrator.Change) {
 }
 
 // summary prints how the run went, for people.
-func (p *printer) summary(r orchestrator.Report, dir string) {
+// page is where in ARA it is to be seen; empty if it is not.
+func (p *printer) summary(r orchestrator.Report, dir, page string) {
 	w := p.out
 	paint := func(word string) string { return tui.Paint(color(w), word) }
 	fmt.Fprintln(w)
@@ -178,6 +179,9 @@ func (p *printer) summary(r orchestrator.Report, dir string) {
 	took := tui.Elapsed(r.Ended.Sub(r.Started))
 	fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), took, clean(r.Reason))
 	fmt.Fprintf(w, "report: %s\n", dir)
+	if page != "" {
+		fmt.Fprintf(w, "ARA: %s\n", page)
+	}
 }
 
 // packages lists what changed, or would change, once for all hosts with the

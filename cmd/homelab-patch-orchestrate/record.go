@@ -137,7 +137,7 @@ func (r record) tell(report orchestrator.Report, code int, store *orchestrator.S
 	}
 	failpoint.At("message-before")
 	if r.kind != orchestrator.Check {
-		r.post.tellOf(report.ID, message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.links))
+		r.post.tellOf(report.ID, message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.linksOf(told)))
 	}
 	failpoint.At("message-after")
 	r.metrics(report, code)
@@ -155,7 +155,7 @@ func (r record) awaiting(report orchestrator.Report) {
 			}
 		}
 	}
-	r.post.put(message.Reboots(report.ID, []message.Host{host}, r.post.links))
+	r.post.put(message.Reboots(report.ID, []message.Host{host}, r.post.linksOf(report)))
 	r.post.flush(context.Background(), rebootWait)
 	r.messages()
 }
@@ -168,7 +168,7 @@ func (r record) died(post *post, store *orchestrator.Store, id string) {
 	case err != nil:
 		r.out.warn("messages: %v", err)
 	case report.Kind != orchestrator.Check:
-		post.tellOf(id, message.Summary(report, false, post.links))
+		post.tellOf(id, message.Summary(report, false, post.linksOf(report)))
 	}
 }
 

@@ -79,6 +79,7 @@ func (j *job) doAndTell(out *printer, work underLock) (int, error) {
 	code, err := work(ctx, stop, out, rec)
 	if code != orchestrator.ExitLocked { // then another run is at it
 		rec.deliver()
+		rec.post.recorder.wait()
 	}
 	return code, err
 }

@@ -31,6 +31,9 @@ type Channels struct {
 	Heartbeat notify.Secret
 	// ARA, Grafana and Runbook are ARA_API_SERVER, GRAFANA_URL and RUNBOOK_URL: base URLs of links.
 	ARA, Grafana, Runbook string
+	// ARAUser and ARAPassword are ARA_API_USERNAME and ARA_API_PASSWORD, for a server that wants them.
+	ARAUser     string
+	ARAPassword notify.Secret
 	// Warnings are unknown keys, each with the nearest one known.
 	Warnings []string
 
@@ -52,7 +55,8 @@ func (c Channels) Wanted(channel string) bool {
 func (c *Channels) keys() map[string]any {
 	return map[string]any{
 		"DISCORD_WEBHOOK_URL": &c.Discord, "NTFY_URL": &c.NtfyURL, "NTFY_PATCH_TOPIC": &c.NtfyTopic, "NTFY_TOKEN": &c.NtfyToken,
-		"HEARTBEAT_URL": &c.Heartbeat, "ARA_API_SERVER": &c.ARA, "GRAFANA_URL": &c.Grafana, "RUNBOOK_URL": &c.Runbook,
+		"HEARTBEAT_URL": &c.Heartbeat, "ARA_API_SERVER": &c.ARA, "ARA_API_USERNAME": &c.ARAUser, "ARA_API_PASSWORD": &c.ARAPassword,
+		"GRAFANA_URL": &c.Grafana, "RUNBOOK_URL": &c.Runbook,
 	}
 }
 
@@ -203,6 +207,12 @@ func (c *Channels) check() (errs []error) {
 		c.NtfyTopic = ""
 	}
 	has := func(key string) bool { return c.named[key] != place{} }
+	switch {
+	case has("ARA_API_PASSWORD") && !has("ARA_API_USERNAME"):
+		refuse("ARA_API_PASSWORD", "is set and ARA_API_USERNAME is not: ARA wants both or none", "add ARA_API_USERNAME")
+	case !has("ARA_API_PASSWORD") && has("ARA_API_USERNAME"):
+		refuse("ARA_API_USERNAME", "is set and ARA_API_PASSWORD is not: ARA wants both or none", "add ARA_API_PASSWORD or ARA_API_PASSWORD_FILE")
+	}
 	switch {
 	case has("NTFY_URL") && !has("NTFY_PATCH_TOPIC"):
 		refuse("NTFY_URL", "is set and NTFY_PATCH_TOPIC is not: which topic?", "add NTFY_PATCH_TOPIC")

@@ -121,7 +121,7 @@ func TestBadChannels(t *testing.T) {
 	}
 	c, err := LoadChannels(env(t, "NTFY_TOKN=planted\nplanted!x=1\nDISCORD_WEBHOOK=x\n"), "")
 	if err != nil || len(c.Warnings) != 3 || !strings.Contains(c.Warnings[0], "did you mean NTFY_TOKEN?") || !strings.Contains(c.Warnings[2], "did you mean DISCORD_WEBHOOK_URL?") ||
-		!strings.Contains(c.Warnings[1], ":2: this is not a setting (the keys are ARA_API_SERVER, DISCORD_WEBHOOK_URL, ") ||
+		!strings.Contains(c.Warnings[1], ":2: this is not a setting (the keys are ARA_API_PASSWORD, ARA_API_SERVER, ARA_API_USERNAME, DISCORD_WEBHOOK_URL, ") ||
 		strings.Contains(strings.Join(c.Warnings, " "), "planted") {
 		t.Errorf("%q, %v", c.Warnings, err)
 	}

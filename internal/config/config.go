@@ -79,6 +79,8 @@ type Config struct {
 	// FailedUnits is key "failed_units": whether units that failed since a host was patched halt a run of the carried
 	// role; default true.
 	FailedUnits bool
+	// ARA is key "ara": what is put on record there; default nothing.
+	ARA ARA
 }
 
 // Default returns the settings of an empty file.

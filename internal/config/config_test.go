@@ -165,7 +165,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"forks: 3\nplaybok: x.yml\n", []string{`2: "playbok" is not a setting (did you mean "playbook"?)`}},
 		{"Host-Deadline: 3m\n", []string{`1: "Host-Deadline" is not a setting (did you mean "host_deadline"?)`}},
 		{"xxx_deadline: 3m\n", []string{`1: "xxx_deadline" is not a setting (did you mean "host_deadline"?)`}},
-		{"discord: x\n", []string{`1: "discord" is not a setting (there are blackout, budget, engine_upgrade`}},
+		{"discord: x\n", []string{`1: "discord" is not a setting (there are ara, blackout, budget, engine_upgrade`}},
 		{"<<: {forks: 1}\n", []string{`1: "<<" is not a setting (there are `}},
 		{"\tforks: 1\n", []string{`1: found character that cannot start any token (mend it there`}},
 		{"forks: 1\nstate: *planted\n", []string{`2: a value begins with *, which makes it an alias (put it in quotes)`}},

@@ -53,7 +53,7 @@ func (c *Config) known() map[string]any {
 		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "host_holds": &c.HostHolds, "private_key": &c.PrivateKey,
 		"notify_env": &c.NotifyEnv, "send": (*word)(&c.Send),
 		"forks": &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
-		"gates": &c.Gates, "failed_units": &c.FailedUnits,
+		"gates": &c.Gates, "failed_units": &c.FailedUnits, "ara": &c.ARA,
 		"window": &c.Schedule.Windows, "blackout": &c.Schedule.Blackouts, "timezone": &c.Schedule.Location,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
 	}
@@ -108,6 +108,12 @@ func (c *Config) set(key, value *yaml.Node) error {
 			return err
 		}
 		*field = gates
+	case *ARA:
+		ara, err := c.ara(value)
+		if err != nil {
+			return err
+		}
+		*field = ara
 	case *bool:
 		if value.Tag != "!!bool" {
 			return refuse("is neither true nor false", "write one of them")

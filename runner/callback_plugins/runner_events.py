@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+from ansible import context
 from ansible.executor import task_result
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
@@ -138,7 +139,8 @@ class CallbackModule(CallbackBase):
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         hide_exceptions()
-        self.emit('start', {'version': __version__})
+        labels = json.loads(os.environ.get('RUNNER_LABELS', '[]'))
+        self.emit('start', dict({'version': __version__}, **({'labels': labels} if labels else {})))
         if self.disabled:  # the starter died before anything began
             os._exit(1)
         oldest = os.environ.get('RUNNER_OLDEST', '0').split('.')
@@ -252,9 +254,12 @@ class CallbackModule(CallbackBase):
             head['msg'] = reason(data)
         self.emit(kind, head, data)
 
+    def v2_playbook_on_start(self, playbook):
+        self.emit('playbook', {'path': os.path.abspath(playbook._file_name)}, dict(context.CLIARGS))
+
     def v2_playbook_on_play_start(self, play):
         self.play = short(play.get_name().strip(), NAME)
-        self.emit('play', {'play': self.play, 'id': str(play._uuid)})
+        self.emit('play', {'play': self.play, 'id': str(play._uuid), 'path': play.get_path() or ''})
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         self.emit('task', dict(self.task_head(task), path=task.get_path() or '', action=short(task.action, NAME),

@@ -93,7 +93,9 @@ func query(ctx context.Context, dir string, c commander, name string) ([]byte, e
 			return nil, &EngineError{Problem: "inventory " + s + " cannot be read", Err: err}
 		}
 	}
-	e := newEngine(ctx, dir, append(os.Environ(), owned...), defaultGrace)
+	// What it prints holds each variable of each host, those from vaults opened, and Ansible logs what it prints.
+	env := append(append(os.Environ(), owned...), "ANSIBLE_LOG_PATH=/dev/null")
+	e := newEngine(ctx, dir, env, defaultGrace)
 	var stdout bytes.Buffer
 	stderr := &tail{max: maxStderr}
 	err := e.execute(c, &stdout, stderr)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,6 +48,13 @@ func TestInventory(t *testing.T) {
 				t.Errorf("%s\n%v", out, err)
 			}
 		})
+	}
+	logging := project(t, map[string]string{"ansible.cfg": "[defaults]\nlog_path = ansible.log\n", "a": "[web]\nh1 n=S3CRET\n"})
+	if out, err := Inventory(t.Context(), logging, "a"); err != nil || !strings.Contains(string(out), "S3CRET") {
+		t.Errorf("%s\n%v", out, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(logging, "ansible.log")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Ansible logs what it says of hosts: %s, %v", text, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What docs/migrate.md comes from: a wrapper around one ansible-playbook a wave.
 set -u
-cd /opt/homelab
+cd /opt/homelab || exit 1
 . /etc/homelab/patching-notify.env
 prom=/var/lib/prometheus/node-exporter/patch_orchestrate.prom
 [ ! -e /etc/homelab/MAINTENANCE ] || exit 0

@@ -27,11 +27,12 @@ test:
 	python3 -m unittest discover -s ansible/tests
 	$(MAKE) --no-print-directory e2e
 
-# The scenarios on booted hosts that CI runs too. Skipped without root; not in CI.
+# The scenarios on booted hosts that CI runs too, and those on a server of ARA's that take longer. Skipped without root; not
+# in CI.
 e2e:
-	e2e/need $$(cat e2e/lab/needs)
+	e2e/need $$(cat e2e/lab/needs) $$(cat ara/testdata/needs)
 	$(MAKE) --no-print-directory build
-	go test -tags e2e -count=1 -timeout 60m -v ./e2e
+	go test -tags e2e -count=1 -timeout 60m -v ./ara ./e2e
 
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
 RUN ?= .

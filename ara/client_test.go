@@ -80,53 +80,6 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Follow puts on record what comes, as it comes, and outlives a server that is away.
-func TestFollow(t *testing.T) {
-	t.Parallel()
-	server := shared(t)
-	s := tell(t)
-	s.wave(0)
-	all := s.lines
-	s.lines = all[:8]
-	s.write()
-	front := newFront(t, server)
-	front.close()
-	f := s.open(front.client())
-	defer f.Close()
-	ended, result := make(chan struct{}), make(chan error)
-	go func() { result <- f.Follow(t.Context(), ended) }()
-	wait := func(what string, holds func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal(what)
-			}
-		}
-	}
-	wait("it never asked", func() bool { st, err := ReadStatus(s.dir); return err == nil && st.Error != "" })
-	if front.client().Answers() == false {
-		t.Error("a client that was never asked answers")
-	}
-	front.open()
-	wait("it never came", func() bool { return len(server.labelled(s.label)) == 1 })
-	file, err := os.OpenFile(filepath.Join(s.dir, events), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	rest := strings.Join(all[8:], "\n")
-	file.WriteString(rest[:len(rest)/2]) // in the middle of a line
-	file.WriteString(rest[len(rest)/2:] + "\n")
-	close(ended)
-	if err := <-result; err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Finish(t.Context(), told); err != nil {
-		t.Fatal(err)
-	}
-	s.once(server, 1)
-}
-
 // What is not to be recorded is replaced, wherever it is.
 func TestIgnore(t *testing.T) {
 	t.Parallel()

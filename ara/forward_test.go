@@ -1,12 +1,9 @@
 package ara
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -111,33 +108,6 @@ func (s *story) whole(c *Client) error {
 	return err
 }
 
-// once fails unless every record of so many waves is there exactly once.
-func (s *story) once(server *server, waves int) {
-	s.t.Helper()
-	books := server.labelled(s.label)
-	if len(books) != waves {
-		s.t.Fatalf("%d playbooks, want %d", len(books), waves)
-	}
-	for _, b := range books {
-		for kind, want := range waveHas {
-			rows := server.of(kind, int64(b["id"].(float64)))
-			seen := map[string]bool{}
-			for _, r := range rows {
-				seen[text([]any{r["uuid"], r["name"], r["path"], r["task"], r["host"], r["started"], r["key"]})] = true
-			}
-			if len(rows) != want || len(seen) != want {
-				s.t.Errorf("playbook %v has %d %s, %d of them different, want %d", b["id"], len(rows), kind, len(seen), want)
-			}
-		}
-		if b["status"] != "completed" || b["ended"] == nil {
-			s.t.Errorf("playbook %v is %v, ended %v", b["id"], b["status"], b["ended"])
-		}
-	}
-	if st, err := ReadStatus(s.dir); err != nil || st.State != "done" || st.Offset != st.Size || len(st.Playbooks) != waves || st.Error != "" {
-		s.t.Errorf("status %+v, %v", st, err)
-	}
-}
-
 func text(v any) string {
 	b, _ := json.Marshal(v)
 	return string(b)
@@ -224,108 +194,6 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// The process dies before the server gets the n-th POST, or before it gets the answer: whoever comes next makes what is
-// missing, and nothing twice.
-func TestKilled(t *testing.T) {
-	t.Parallel()
-	server := shared(t)
-	s := tell(t)
-	s.wave(0)
-	s.write()
-	front := newFront(t, server)
-	kills := 0
-	for {
-		ctx, die := context.WithCancel(t.Context())
-		fresh := 0
-		front.breaks(func(w http.ResponseWriter, r *http.Request, pass func()) {
-			if r.Method != http.MethodPost || strings.HasSuffix(r.URL.Path, "/hosts") {
-				pass()
-				return
-			}
-			if fresh++; fresh < 5 { // some way on each time
-				pass()
-				return
-			}
-			if kills%2 == 0 { // it arrives, and the answer does not
-				body, _ := io.ReadAll(r.Body)
-				server.send(r.Method, r.URL.Path, json.RawMessage(body))
-			}
-			die()
-			cut()
-		})
-		before, _ := os.ReadFile(filepath.Join(s.dir, Pending))
-		f := s.open(front.client())
-		err := f.Send(ctx)
-		if err == nil {
-			front.breaks(nil)
-			if err := f.Finish(t.Context(), told); err != nil {
-				t.Fatal(err)
-			}
-			break
-		}
-		f.lock.Close() // by the kernel, and nothing was written
-		if err := os.WriteFile(filepath.Join(s.dir, Pending), before, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if kills++; kills > 50 {
-			t.Fatal(err)
-		}
-	}
-	if kills < 2 {
-		t.Errorf("killed %d times", kills)
-	}
-	s.once(server, 1)
-}
-
-// A server that was given up for hung does what it was asked to after it has said that the record is not there.
-func TestLateAnswer(t *testing.T) {
-	t.Parallel()
-	server := shared(t)
-	s := tell(t)
-	s.wave(0)
-	s.write()
-	front := newFront(t, server)
-	late := map[string]int{"playbooks": 1, "plays": 2, "tasks": 2, "results": 3}
-	count := map[string]int{}
-	var held []func()
-	front.breaks(func(w http.ResponseWriter, r *http.Request, pass func()) {
-		kind := strings.TrimPrefix(r.URL.Path, v1)
-		if r.Method != http.MethodPost {
-			pass()
-			return
-		}
-		if count[kind]++; count[kind] != late[kind] {
-			pass()
-			if late[kind] > 0 && count[kind] == late[kind]+1 { // it was made a second time, and now the first one comes
-				for _, h := range held {
-					h()
-				}
-				held = nil
-			}
-			return
-		}
-		body, _ := io.ReadAll(r.Body)
-		held = append(held, func() { server.send(http.MethodPost, r.URL.Path, json.RawMessage(body)) })
-		cut()
-	})
-	f := s.open(front.client())
-	defer f.Close()
-	for tries := 0; ; tries++ {
-		if err := f.Send(t.Context()); err == nil {
-			break
-		} else if tries > 10 {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Finish(t.Context(), told); err != nil {
-		t.Fatal(err)
-	}
-	s.once(server, 1)
-	if st, _ := ReadStatus(s.dir); st.Removed != len(late) {
-		t.Errorf("%d doubles were removed, want %d", st.Removed, len(late))
-	}
-}
-
 // A server that dies after it has made a playbook, and before it has its labels, leaves one that is found all the same.
 func TestHalfMade(t *testing.T) {
 	t.Parallel()
@@ -347,43 +215,5 @@ func TestHalfMade(t *testing.T) {
 	}
 	if books := server.labelled(s.label); len(books) != 1 || len(books[0]["labels"].([]any)) != 2 || len(server.of("plays", int64(books[0]["id"].(float64)))) != 1 {
 		t.Errorf("playbooks %v", books)
-	}
-}
-
-// A playbook that somebody has deleted meanwhile is let go, and the next one is on record.
-func TestGone(t *testing.T) {
-	t.Parallel()
-	server := shared(t)
-	s := tell(t)
-	s.wave(0)
-	all := s.lines
-	s.lines = all[:6]
-	s.write()
-	f := s.open(server.client())
-	if err := f.Send(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := (&Forwarder{Client: server.client(), Dir: s.dir}).Open(); !errors.Is(err, ErrBusy) {
-		t.Errorf("two at once: %v", err)
-	}
-	f.Close()
-	if n, err := server.client().Prune(t.Context(), s.label, time.Now().Add(-time.Hour)); n != 0 || err != nil {
-		t.Errorf("pruned what is young: %d, %v", n, err)
-	}
-	if n, err := server.client().Prune(t.Context(), s.label, time.Now().Add(time.Hour)); n != 1 || err != nil {
-		t.Fatalf("pruned %d, %v", n, err)
-	}
-	s.lines = all
-	s.wave(1)
-	s.write()
-	if err := s.whole(server.client()); err != nil {
-		t.Fatal(err)
-	}
-	books := server.labelled(s.label)
-	if len(books) != 1 || len(server.of("results", int64(books[0]["id"].(float64)))) != waveHas["results"] {
-		t.Errorf("playbooks %v", books)
-	}
-	if st, err := ReadStatus(s.dir); st.Gone != 1 || st.State != "done" || err != nil {
-		t.Errorf("status %+v %v", st, err)
 	}
 }

@@ -172,9 +172,15 @@ func userIsHeld(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	if out.Code != 0 {
 		t.Errorf("hold set: %+v", out)
 	}
+	before, metrics := len(runs(lab)), filepath.Join(textfiles, "patch_orchestrate.prom")
+	lab.Exec(controller, "rm", metrics)
 	lab.Exec(controller, "systemctl", "start", "homelab-patch-orchestrate.service")
-	if got := lab.Exec(controller, "systemctl", "show", "-P", "Result", "homelab-patch-orchestrate.service"); got != "exec-condition\n" {
-		t.Errorf("the unit of a held fleet: %s", got)
+	said := lab.Exec(controller, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "12", "-u", "homelab-patch-orchestrate.service")
+	if len(runs(lab)) != before || !strings.Contains(said, "exec-condition") {
+		t.Errorf("the fleet is held, and the unit was not skipped: %s", said)
+	}
+	if got := lab.Exec(controller, "stat", "-c", "%U %a", metrics); got != patchUser+" 644\n" {
+		t.Errorf("metrics are %s", got)
 	}
 	wantMetrics(t, lab, controller, "patch_orchestrate.prom", map[string]float64{"held": 1})
 	ev.Lines("files in the state directory that are not the user's, after a hold", owned(t, lab)...)

@@ -107,6 +107,9 @@ func (c crash) check(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	} else {
 		c.arm(lab)
 	}
+	if c.power { // whoever goes down takes a while
+		lab.Exec(controller, "systemd-run", "-q", "--unit", "lab-linger", "-p", "RemainAfterExit=yes", "-p", "ExecStop=sleep 10", "true")
+	}
 	began := time.Now()
 	fire(lab)
 	switch {
@@ -119,8 +122,10 @@ func (c crash) check(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 			lab.Exec(controller, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", "homelab-patch-orchestrate")
 		}
 	case c.power:
+		// Asked to reboot, the controller may be down before anybody has looked: then it is caught on its way.
+		const stands = "ps -eo stat=,comm= | grep '^T.* homelab-patch-o' || systemctl is-system-running | grep -x stopping"
 		e2e.Eventually(t, 3*time.Minute, "the program stands at "+c.point, func() error {
-			if out := lab.Run(t.Context(), controller, "sh", "-c", "ps -eo stat=,comm= | grep '^T.* homelab-patch-o'"); out.Code != 0 {
+			if out := lab.Run(t.Context(), controller, "sh", "-c", stands); out.Code != 0 {
 				return fmt.Errorf("it does not")
 			}
 			return nil

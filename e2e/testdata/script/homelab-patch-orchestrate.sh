@@ -11,8 +11,9 @@ for wave in 0 1 2; do
 done
 case " $* " in *' --check '*) exit $code ;; esac
 {
+	echo "# HELP homelab_patch_orchestrate_last_exit_code Exit code of the last run."
+	echo "# TYPE homelab_patch_orchestrate_last_exit_code gauge"
 	echo "homelab_patch_orchestrate_last_exit_code $code"
-	echo "homelab_patch_orchestrate_last_run_unixtime $(date +%s)"
 } >"$prom.new" && mv "$prom.new" "$prom"
 curl -s -d "patching ended with $code" "$NTFY_URL/$NTFY_PATCH_TOPIC" >/dev/null || true
 exit $code

@@ -164,8 +164,7 @@ func join(t *testing.T, host string) string {
 
 // recap is what Ansible says at the end.
 func recap(text string) string {
-	_, after, _ := strings.Cut(text, "PLAY RECAP ")
-	return strings.Join(strings.Fields(strings.Trim(after, "*\n ")), " ")
+	return strings.Join(strings.Fields(strings.Join(regexp.MustCompile(`(?m)^\S+ +: ok=.*$`).FindAllString(text, -1), " ")), " ")
 }
 
 // Whatever was pushed: a commit that cannot be used is not, and the last good one stays.
@@ -323,8 +322,12 @@ func overReboot(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	e2e.Eventually(t, 15*time.Minute, "the end of the run", func() error {
 		lab.Run(t.Context(), controller, "systemctl", "start", pullUnit)
 		asked++
-		out := lab.Run(t.Context(), controller, "cat", stateDir+"/runs/"+latestRun(lab)+"/journal.json")
-		if out.Code != 0 || len(runs(lab)) != n+1 {
+		ids := runs(lab)
+		if len(ids) != n+1 {
+			return errors.New("the run has not begun, or the controller is off")
+		}
+		out := lab.Run(t.Context(), controller, "cat", stateDir+"/runs/"+ids[n]+"/journal.json")
+		if out.Code != 0 {
 			return errors.New("the controller is off")
 		}
 		if strings.Contains(out.Stdout, `"exit_code":null`) {
@@ -346,13 +349,4 @@ func overReboot(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	if live(lab, controller) != commit {
 		t.Error("after the run the checkout of the controller is still the old one")
 	}
-}
-
-// latestRun is the id of the latest run.
-func latestRun(lab *e2e.Lab) string {
-	ids := runs(lab)
-	if len(ids) == 0 {
-		return "none"
-	}
-	return ids[len(ids)-1]
 }

@@ -130,7 +130,7 @@ func (c crash) check(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 			}
 			return nil
 		})
-		disarm(t, lab)
+		lab.Exec(controller, "sh", "-c", "rm -f "+crashConf) // read at the next boot
 		lab.Fault("kill", controller)
 		lab.Start(controller)
 	default:
@@ -177,6 +177,9 @@ func (c crash) nextWeek(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	wantEnded(t, lab)
 }
 
+// crashConf are the files by which arm has its way.
+const crashConf = "/etc/systemd/system/homelab-patch-orchestrate*.service.d/crash.conf"
+
 // arm has the program of the units, not that which finalizes, end at the point.
 func (c crash) arm(lab *e2e.Lab) {
 	env := c.point
@@ -194,7 +197,7 @@ func (c crash) arm(lab *e2e.Lab) {
 func disarm(t *testing.T, lab *e2e.Lab) {
 	t.Helper()
 	e2e.Eventually(t, time.Minute, "the program is left alone", func() error {
-		out := lab.Run(t.Context(), controller, "sh", "-c", "rm -f /etc/systemd/system/homelab-patch-orchestrate*.service.d/crash.conf && systemctl daemon-reload")
+		out := lab.Run(t.Context(), controller, "sh", "-c", "rm -f "+crashConf+" && systemctl daemon-reload")
 		if out.Code != 0 {
 			return errors.New(out.Stderr)
 		}

@@ -32,7 +32,8 @@ test:
 e2e:
 	e2e/need $$(cat e2e/lab/needs) $$(cat ara/testdata/needs)
 	$(MAKE) --no-print-directory build
-	go test -tags e2e -count=1 -timeout 60m -v ./ara ./e2e
+	go test -tags e2e -count=1 -timeout 10m ./ara
+	go test -tags e2e -count=1 -timeout 60m -v ./e2e
 
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
 RUN ?= .

@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -170,6 +171,12 @@ func userIsHeld(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		t.Errorf("hold set: %+v", out)
 	}
 	before, metrics := len(runs(lab)), filepath.Join(textfiles, "patch_orchestrate.prom")
+	e2e.Eventually(t, time.Minute, "the unit is done with the run before", func() error {
+		if state := lab.Run(t.Context(), controller, "systemctl", "show", "-P", "ActiveState", "homelab-patch-orchestrate.service").Stdout; state != "inactive\n" {
+			return errors.New(state)
+		}
+		return nil
+	})
 	lab.Exec(controller, "rm", metrics)
 	lab.Exec(controller, "systemctl", "start", "homelab-patch-orchestrate.service")
 	said := lab.Exec(controller, "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "12", "-u", "homelab-patch-orchestrate.service")

@@ -150,6 +150,10 @@ func TestChannelsAreSecret(t *testing.T) {
 		t.Errorf("a pipe: %v", err)
 	}
 	if os.Geteuid() == 0 {
+		os.Chown(file, 998, 998)
+		if _, err := LoadChannels(file, ""); err != nil {
+			t.Errorf("of a user of the system's: %v", err)
+		}
 		os.Chown(file, 12345, 12345)
 		if _, err := LoadChannels(file, ""); err == nil || !strings.Contains(err.Error(), "belongs to user 12345 (chown root "+file) {
 			t.Error(err)

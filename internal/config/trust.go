@@ -10,6 +10,9 @@ import (
 	"syscall"
 )
 
+// People is the first id of a person's user; root and those of the system are below. See login.defs(5).
+const People = 1000
+
 // TrustError says which files and folders someone else could have changed.
 type TrustError struct {
 	// Found is every one of them, in the order of the paths asked about; never empty.

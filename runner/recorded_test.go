@@ -85,6 +85,7 @@ func TestOutcomes(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		e.Size = 0 // of the stream, which an event that was emitted is not in
 		again = append(again, e)
 	}
 	if a, b := fmt.Sprintf("%+v", again), fmt.Sprintf("%+v", r.events); a != b {

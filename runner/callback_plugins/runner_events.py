@@ -8,7 +8,6 @@ import _thread
 import atexit
 import ctypes
 import json
-import multiprocessing
 import os
 import select
 import signal
@@ -18,6 +17,7 @@ import time
 
 from ansible import context
 from ansible.executor import task_result
+from ansible.executor.process.worker import WorkerProcess
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
 
@@ -148,6 +148,7 @@ class CallbackModule(CallbackBase):
             sys.stdout.flush()
             os._exit(1)  # before any host was touched
         atexit.register(self.at_exit)
+        self.follow()
         threading.Thread(target=self.watch, daemon=True).start()
 
     def orphaned(self, wait):
@@ -171,19 +172,27 @@ class CallbackModule(CallbackBase):
     def look(self):
         """Fails the task of a worker that was killed, for want of memory for instance. The strategies free and
         host_pinned would wait for its result for ever."""
-        for worker in multiprocessing.active_children():
-            host, task, process = (getattr(worker, name, None) for name in ('_host', '_task', '_popen'))
-            if host and task and process:
-                self.workers.setdefault((host.get_name(), task._uuid, process.pid), [worker._final_q, host, task, process, 0])
         for key, known in list(self.workers.items()):
             queue, host, task, process, died = known
-            if key[:2] not in self.began or process.poll() is not None and process.returncode >= 0:
-                del self.workers[key]  # its result has come, or is on its way
-            elif process.returncode is not None and not died:
+            if process.poll() is None:
+                continue
+            if process.returncode >= 0 or key[:2] not in self.began:
+                del self.workers[key]  # its result is on its way, or has come
+            elif not died:
                 known[4] = time.monotonic()
-            elif died and time.monotonic() - died > LATE:
+            elif time.monotonic() - died > LATE:
                 del self.workers[key]
                 self.fail(queue, host, task, -process.returncode)
+
+    def follow(self):
+        """Knows each worker from its start: one that is killed at once is gone before anybody looks."""
+        start = WorkerProcess.start
+
+        def started(worker):
+            start(worker)
+            host, task, process = worker._host, worker._task, worker._popen
+            self.workers[host.get_name(), task._uuid, process.pid] = [worker._final_q, host, task, process, 0]
+        WorkerProcess.start = started
 
     @staticmethod
     def fail(queue, host, task, number):

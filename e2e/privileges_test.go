@@ -204,7 +204,8 @@ func userMay(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 	}{
 		{"waves, as the user", asUser(program + " waves"), 0, "infra-services"},
 		{"run --check, as the user", asUser(program + " run --check"), 0, ""},
-		{"run, as root", []string{program, "run"}, 1, "not to user 0 who runs this"},
+		{"run, as root", []string{program, "run"}, 2, stateDir + " belongs to " + patchUser + ": run this as that user (sudo -H -u " + patchUser},
+		{"a summary of patch.yml by hand, as root", []string{"sh", "-c", "echo '{\"hosts\": {\"prox\": {}}}' | " + program + " notify summary"}, 0, ""},
 		{"sudo id", asUser("sudo -n id"), 1, "password is required"},
 		{"sudo systemctl stop", asUser("sudo -n systemctl stop ssh"), 1, "password is required"},
 		{"sudo systemctl reboot, with another word", asUser("sudo -n systemctl --no-block reboot --force"), 1, "password is required"},
@@ -219,6 +220,7 @@ func userMay(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		lines := strings.Split(strings.TrimSpace(out.Stderr+out.Stdout), "\n")
 		ev.Call(c.what, out, time.Since(began), lines[0])
 	}
+	ev.Lines("files in the state directory that are not the user's, after all this", owned(t, lab)...)
 }
 
 // keyIsLimited tries what the key is not for: each also with a key that is not limited, where it works.

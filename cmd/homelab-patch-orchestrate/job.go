@@ -166,6 +166,11 @@ func (j *job) resolve() error {
 	path("state", flags.State, &j.State)
 	path("textfile", flags.Textfile, &j.Textfile)
 	path("playbook", flags.Playbook, &j.Playbook)
+	if !j.readOnly {
+		if err := j.mine(); err != nil {
+			return err
+		}
+	}
 	if set("inventory") {
 		j.Inventory = nil
 		for _, s := range flags.Inventory {

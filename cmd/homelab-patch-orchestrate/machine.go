@@ -6,8 +6,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -43,6 +46,39 @@ func said(cmd *exec.Cmd) error {
 		return errors.New(filepath.Base(cmd.Path) + ": " + strings.TrimSpace(string(out)))
 	}
 	return err
+}
+
+// owner is the user whose a folder is, and that user's group; ourselves where there is no folder yet.
+func owner(dir string) (uid, gid int) {
+	if info, err := os.Stat(dir); err == nil {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			return int(stat.Uid), int(stat.Gid)
+		}
+	}
+	return os.Geteuid(), os.Getegid()
+}
+
+// mine refuses a state directory of another user, such as the one that docs/privileges.md has: what root leaves there, that
+// user could not read.
+func (j *job) mine() error {
+	uid, _ := owner(j.State)
+	if uid == os.Geteuid() {
+		return nil
+	}
+	who := strconv.Itoa(uid)
+	if u, err := user.LookupId(who); err == nil {
+		who = u.Username
+	}
+	return fmt.Errorf("%s belongs to %s: run this as that user (sudo -H -u %s %s ...), or name another --state", j.State, who, who, name)
+}
+
+// asOwner makes root the user whose the state directory is, until the process ends: messages are that user's.
+func (j *job) asOwner() error {
+	uid, gid := owner(j.State)
+	if os.Geteuid() != 0 || uid == 0 {
+		return nil
+	}
+	return errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid))
 }
 
 // resumes reports whether somebody will go on with a run after a boot.

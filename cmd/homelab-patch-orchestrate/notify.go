@@ -41,6 +41,9 @@ func notifyCommand(out *printer, code *int) *cobra.Command {
 			if err := j.resolveSettings(); err != nil {
 				return err
 			}
+			if err := j.asOwner(); err != nil {
+				return failed(fmt.Errorf("become the user whose %s is: %w", j.State, err))
+			}
 			err := do(cmd.Context(), cmd.InOrStdin())
 			if exit := (*exitError)(nil); err == nil || errors.As(err, &exit) {
 				return err

@@ -1,12 +1,31 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
 
 	"homelab-patch-orchestrate/metrics"
 )
+
+// Root would leave files in the state directory that its owner cannot read.
+func TestStateOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a folder away")
+	}
+	b := newBench(t)
+	state := b.path("state")
+	if err := errors.Join(os.MkdirAll(state, 0o700), os.Chown(state, 998, 998)); err != nil {
+		t.Fatal(err)
+	}
+	r := b.run(2)
+	wants(t, "another user's state", r.stderr, state+" belongs to ", "sudo -H -u ")
+	if left, err := os.ReadDir(state); err != nil || len(left) > 0 || exists(b.path("run.prom")) {
+		t.Errorf("something was left: %v, %v", left, err)
+	}
+}
 
 // What is refused touches nobody, and says what and where.
 func TestRefusals(t *testing.T) {

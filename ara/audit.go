@@ -2,9 +2,6 @@ package ara
 
 import (
 	"context"
-	"fmt"
-	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -19,7 +16,7 @@ func (f *Forwarder) audit(ctx context.Context) error {
 	var is struct {
 		Items struct{ Plays, Tasks, Results int }
 	}
-	if err := f.Client.do(ctx, "GET", v1+"playbooks/"+strconv.FormatInt(b.ID, 10), nil, &is); err != nil {
+	if err := f.Client.get(ctx, "playbooks", b.ID, &is); err != nil {
 		return err
 	}
 	if is.Items.Plays > len(o.Plays) {
@@ -54,12 +51,8 @@ func (f *Forwarder) audit(ctx context.Context) error {
 
 // surplus removes the records that a query finds and that are too many.
 func (f *Forwarder) surplus(ctx context.Context, kind string, q query, tooMany func(row) bool) error {
-	values := url.Values{}
-	for k, v := range q {
-		values.Set(k, fmt.Sprint(v))
-	}
 	var ids []int64
-	err := f.Client.list(ctx, kind, values, func(r row) {
+	err := f.Client.list(ctx, kind, q, func(r row) {
 		if tooMany(r) {
 			ids = append(ids, r.ID)
 		}

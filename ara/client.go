@@ -99,22 +99,36 @@ func (c *Client) post(ctx context.Context, kind string, body any) (int64, error)
 	return made.ID, err
 }
 
+// get reads a record into answer.
+func (c *Client) get(ctx context.Context, kind string, id int64, answer any) error {
+	return c.do(ctx, http.MethodGet, one(kind, id), nil, answer)
+}
+
 // patch changes a record.
 func (c *Client) patch(ctx context.Context, kind string, id int64, body any) error {
-	return c.do(ctx, http.MethodPatch, fmt.Sprintf("%s%s/%d", v1, kind, id), body, nil)
+	return c.do(ctx, http.MethodPatch, one(kind, id), body, nil)
 }
 
 // remove deletes a record; one that is gone is no error.
 func (c *Client) remove(ctx context.Context, kind string, id int64) error {
-	err := c.do(ctx, http.MethodDelete, fmt.Sprintf("%s%s/%d", v1, kind, id), nil, nil)
+	err := c.do(ctx, http.MethodDelete, one(kind, id), nil, nil)
 	if status(err) == http.StatusNotFound {
 		return nil
 	}
 	return err
 }
 
+// query is what a list is asked for.
+type query map[string]any
+
+// started is part of a query: records that began at that microsecond.
+func (q query) started(at string) query {
+	q["started_after"], q["started_before"] = at, at
+	return q
+}
+
 // list calls each with every record of a kind that the query finds.
-func (c *Client) list(ctx context.Context, kind string, query url.Values, each func(row)) error {
+func (c *Client) list(ctx context.Context, kind string, what query, each func(row)) error {
 	const page = 250
 	for offset := 0; ; offset += page {
 		var got struct {
@@ -122,8 +136,8 @@ func (c *Client) list(ctx context.Context, kind string, query url.Values, each f
 			Results []row
 		}
 		q := url.Values{"limit": {fmt.Sprint(page)}, "offset": {fmt.Sprint(offset)}, "order": {"id"}}
-		for k, v := range query {
-			q[k] = v
+		for k, v := range what {
+			q.Set(k, fmt.Sprint(v))
 		}
 		if err := c.do(ctx, http.MethodGet, v1+kind+"?"+q.Encode(), nil, &got); err != nil {
 			return err
@@ -140,7 +154,7 @@ func (c *Client) list(ctx context.Context, kind string, query url.Values, each f
 // Prune removes the playbooks with a label that began before a time, and says how many.
 func (c *Client) Prune(ctx context.Context, label string, before time.Time) (removed int, err error) {
 	var ids []int64
-	err = c.list(ctx, "playbooks", url.Values{"label": {label}, "started_before": {stamp(before)}}, func(r row) { ids = append(ids, r.ID) })
+	err = c.list(ctx, "playbooks", query{"label": label, "started_before": stamp(before)}, func(r row) { ids = append(ids, r.ID) })
 	for _, id := range ids {
 		if err == nil {
 			err = c.remove(ctx, "playbooks", id)
@@ -164,6 +178,9 @@ type row struct {
 }
 
 const v1 = "/api/v1/"
+
+// one is the path of a record.
+func one(kind string, id int64) string { return fmt.Sprintf("%s%s/%d", v1, kind, id) }
 
 // do makes one request. Its error is an [*Error].
 func (c *Client) do(ctx context.Context, method, path string, body, answer any) error {

@@ -2,10 +2,7 @@ package ara
 
 import (
 	"context"
-	"fmt"
-	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"homelab-patch-orchestrate/runner"
@@ -83,8 +80,7 @@ func (f *Forwarder) guard(ctx context.Context, err error) error {
 		return err
 	}
 	b := f.cur()
-	path := v1 + "playbooks/" + strconv.FormatInt(b.ID, 10)
-	is := f.Client.do(ctx, "GET", path, nil, nil)
+	is := f.Client.get(ctx, "playbooks", b.ID, nil)
 	switch {
 	case status(is) == 404:
 		if _, is := f.Client.Version(ctx); is != nil { // the whole API is gone
@@ -94,7 +90,7 @@ func (f *Forwarder) guard(ctx context.Context, err error) error {
 	case is != nil || code == 404:
 		return err
 	default:
-		if is := f.patch(ctx, "playbooks", b.ID, map[string]any{"status": "unknown"}); is != nil {
+		if is := f.Client.patch(ctx, "playbooks", b.ID, map[string]any{"status": "unknown"}); is != nil {
 			return is
 		}
 		b.Refused, b.Status = b.Refused+1, "unknown"
@@ -118,29 +114,12 @@ func (f *Forwarder) create(ctx context.Context, kind string, body map[string]any
 	return id, false, err
 }
 
-// query is what a list is asked for.
-type query map[string]any
-
-// started is part of a query: records that began at that microsecond.
-func (q query) started(at string) query {
-	q["started_after"], q["started_before"] = at, at
-	return q
-}
-
 // find returns the id of the first record that a query finds and same accepts; 0 if there is none.
 func (f *Forwarder) find(ctx context.Context, kind string, q query, same func(row) bool) (id int64, err error) {
-	values := url.Values{}
-	for k, v := range q {
-		values.Set(k, fmt.Sprint(v))
-	}
-	err = f.Client.list(ctx, kind, values, func(r row) {
+	err = f.Client.list(ctx, kind, q, func(r row) {
 		if (same == nil || same(r)) && (id == 0 || r.ID < id) {
 			id = r.ID
 		}
 	})
 	return id, err
-}
-
-func (f *Forwarder) patch(ctx context.Context, kind string, id int64, body map[string]any) error {
-	return f.Client.patch(ctx, kind, id, body)
 }

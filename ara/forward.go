@@ -27,9 +27,8 @@ type Forwarder struct {
 	Ignore Ignore
 	// Labels are those of a playbook whose own events have none.
 	Labels []string
-	// Controller is the name of this machine; empty: as the kernel has it.
-	Controller string
 
+	machine string // this one
 	lock    *os.File
 	p       progress
 	unsure  bool // a record that is about to be made may be there
@@ -62,9 +61,7 @@ func (f *Forwarder) Open() error {
 		p = progress{Version: 1, Server: f.Client.Server}
 	}
 	f.lock, f.p, f.unsure, f.checked = l, p, true, false
-	if f.Controller == "" {
-		f.Controller, _ = os.Hostname()
-	}
+	f.machine, _ = os.Hostname()
 	return nil
 }
 
@@ -166,9 +163,9 @@ func lastLine(f *os.File) (int64, error) {
 	return 0, nil
 }
 
-// Finish is for a run that has ended and whose events are all sent: it ends a playbook that was cut short, puts what
-// records has for the labels of each playbook beside it, and says on disk that nothing is left.
-func (f *Forwarder) Finish(ctx context.Context, records func(labels []string) []Record) error {
+// Finish is for a run that has ended and whose events are all sent: it ends a playbook that was cut short, puts
+// the records beside each playbook, and says on disk that nothing is left.
+func (f *Forwarder) Finish(ctx context.Context, records []Record) error {
 	err := f.finish(ctx, records)
 	f.note(err)
 	if err == nil {
@@ -180,7 +177,7 @@ func (f *Forwarder) Finish(ctx context.Context, records func(labels []string) []
 	return err
 }
 
-func (f *Forwarder) finish(ctx context.Context, records func(labels []string) []Record) error {
+func (f *Forwarder) finish(ctx context.Context, records []Record) error {
 	if f.p.Open != nil {
 		if err := f.guard(ctx, f.end(ctx, "expired")); err != nil {
 			return err
@@ -191,7 +188,7 @@ func (f *Forwarder) finish(ctx context.Context, records func(labels []string) []
 		if b.Told || b.Gone || records == nil {
 			continue
 		}
-		for _, r := range records(b.Labels) {
+		for _, r := range records {
 			if err := f.record(ctx, b, r); err != nil {
 				return err
 			}

@@ -94,7 +94,7 @@ func (s *story) open(c *Client) *Forwarder {
 	return f
 }
 
-func told([]string) []Record { return []Record{{"k", "text", "v"}} }
+func told() []Record { return []Record{{"k", "text", "v"}} }
 
 // whole forwards all there is.
 func (s *story) whole(c *Client) error {
@@ -103,7 +103,7 @@ func (s *story) whole(c *Client) error {
 	defer f.Close()
 	err := f.Send(s.t.Context())
 	if err == nil {
-		err = f.Finish(s.t.Context(), told)
+		err = f.Finish(s.t.Context(), told())
 	}
 	return err
 }

@@ -68,7 +68,7 @@ func TestLarge(t *testing.T) {
 	}
 	took := time.Since(start)
 	cpu = ownCPU(t) - cpu
-	if err := f.Finish(t.Context(), told); err != nil {
+	if err := f.Finish(t.Context(), told()); err != nil {
 		t.Fatal(err)
 	}
 	books := server.labelled(s.label)

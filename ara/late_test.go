@@ -49,7 +49,7 @@ func TestKilled(t *testing.T) {
 		err := f.Send(ctx)
 		if err == nil {
 			front.breaks(nil)
-			if err := f.Finish(t.Context(), told); err != nil {
+			if err := f.Finish(t.Context(), told()); err != nil {
 				t.Fatal(err)
 			}
 			break
@@ -108,7 +108,7 @@ func TestLateAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := f.Finish(t.Context(), told); err != nil {
+	if err := f.Finish(t.Context(), told()); err != nil {
 		t.Fatal(err)
 	}
 	s.once(server, 1)
@@ -121,11 +121,7 @@ func TestLateAnswer(t *testing.T) {
 func TestGone(t *testing.T) {
 	t.Parallel()
 	server := shared(t)
-	s := tell(t)
-	s.wave(0)
-	all := s.lines
-	s.lines = all[:6]
-	s.write()
+	s, all := begun(t, 6)
 	f := s.open(server.client())
 	if err := f.Send(t.Context()); err != nil {
 		t.Fatal(err)
@@ -159,11 +155,7 @@ func TestGone(t *testing.T) {
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	server := shared(t)
-	s := tell(t)
-	s.wave(0)
-	all := s.lines
-	s.lines = all[:8]
-	s.write()
+	s, all := begun(t, 8)
 	front := newFront(t, server)
 	front.close()
 	f := s.open(front.client())
@@ -196,10 +188,21 @@ func TestFollow(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Finish(t.Context(), told); err != nil {
+	if err := f.Finish(t.Context(), told()); err != nil {
 		t.Fatal(err)
 	}
 	s.once(server, 1)
+}
+
+// begun is a story of one wave of which so many lines are written, and all of them.
+func begun(t *testing.T, lines int) (s *story, all []string) {
+	t.Helper()
+	s = tell(t)
+	s.wave(0)
+	all = s.lines
+	s.lines = all[:lines]
+	s.write()
+	return s, all
 }
 
 // once fails unless every record of so many waves is there exactly once.

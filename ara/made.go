@@ -25,11 +25,11 @@ func (f *Forwarder) playbook(ctx context.Context, e runner.Event) error {
 	path := limit(e.Path, nameLimit)
 	body := map[string]any{
 		"ansible_version": s.Version, "path": path, "status": "running", "started": stamp(s.Time),
-		"arguments": args, "labels": labels, "controller": limit(f.Controller, nameLimit),
+		"arguments": args, "labels": labels, "controller": limit(f.machine, nameLimit),
 	}
 	id, found, err := f.create(ctx, "playbooks", body, query{}.started(stamp(s.Time)), func(r row) bool { return r.Path == path })
 	if err == nil && found { // its labels come after it, and may be missing
-		err = f.patch(ctx, "playbooks", id, map[string]any{"labels": labels})
+		err = f.Client.patch(ctx, "playbooks", id, map[string]any{"labels": labels})
 	}
 	if refused(err) {
 		f.p.Playbooks = append(f.p.Playbooks, playbook{Labels: s.Labels, Started: s.Time, Status: "unknown", Refused: 1, Gone: true})
@@ -108,7 +108,7 @@ func (f *Forwarder) endPlay(ctx context.Context, at time.Time, as string) error 
 	if o.Play == 0 {
 		return nil
 	}
-	err := f.patch(ctx, "plays", o.Play, map[string]any{"status": as, "ended": stamp(at)})
+	err := f.Client.patch(ctx, "plays", o.Play, map[string]any{"status": as, "ended": stamp(at)})
 	if err == nil {
 		o.Play = 0
 	}
@@ -121,7 +121,7 @@ func (f *Forwarder) endTasks(ctx context.Context, but, as string) error {
 		if !t.Open || id == but {
 			continue
 		}
-		if err := f.patch(ctx, "tasks", t.ID, map[string]any{"status": as, "ended": stamp(t.Ended)}); err != nil {
+		if err := f.Client.patch(ctx, "tasks", t.ID, map[string]any{"status": as, "ended": stamp(t.Ended)}); err != nil {
 			return err
 		}
 		t.Open = false
@@ -219,10 +219,10 @@ func (f *Forwarder) result(ctx context.Context, e runner.Event) error {
 		id, found, err = f.create(ctx, "results", body, at, nil)
 	}
 	if err == nil && found && len(to) > 0 { // they come after it, and may be missing
-		err = f.patch(ctx, "results", id, map[string]any{"delegated_to": to})
+		err = f.Client.patch(ctx, "results", id, map[string]any{"delegated_to": to})
 	}
 	if err == nil && facts != nil && gathers(e.Action) {
-		err = f.patch(ctx, "hosts", host, map[string]any{"facts": facts})
+		err = f.Client.patch(ctx, "hosts", host, map[string]any{"facts": facts})
 	}
 	if err != nil {
 		return err
@@ -244,7 +244,7 @@ func (f *Forwarder) stats(ctx context.Context, e runner.Event) error {
 	for name, s := range e.Stats {
 		id, err := f.host(ctx, name)
 		if err == nil {
-			err = f.patch(ctx, "hosts", id, map[string]any{
+			err = f.Client.patch(ctx, "hosts", id, map[string]any{
 				"ok": s.OK, "changed": s.Changed, "failed": s.Failed, "skipped": s.Skipped, "unreachable": s.Unreachable,
 			})
 		}
@@ -268,7 +268,7 @@ func (f *Forwarder) end(ctx context.Context, as string) error {
 	if err := f.endPlay(ctx, o.Last, of); err != nil {
 		return err
 	}
-	if err := f.patch(ctx, "playbooks", b.ID, map[string]any{"status": as, "ended": stamp(o.Last)}); err != nil {
+	if err := f.Client.patch(ctx, "playbooks", b.ID, map[string]any{"status": as, "ended": stamp(o.Last)}); err != nil {
 		return err
 	}
 	if err := f.audit(ctx); err != nil {

@@ -198,17 +198,7 @@ func TestKilledAtEveryPost(t *testing.T) {
 	t.Run("server", func(t *testing.T) {
 		s.t = t
 		s.fresh(server, dir)
-		n, kills := 0, 0
-		front.breaks(func(w http.ResponseWriter, r *http.Request, pass func()) {
-			if r.Method != http.MethodPost {
-				pass()
-				return
-			}
-			if n++; n%4 != 1 || kills == 12 {
-				pass()
-				return
-			}
-			kills++
+		kills := front.some(4, 12, func(pass func()) {
 			gone := make(chan struct{})
 			go func() { // somewhere in what it does for a POST
 				defer close(gone)
@@ -218,29 +208,13 @@ func TestKilledAtEveryPost(t *testing.T) {
 			defer func() { <-gone; server.cmd.Wait(); server.start() }()
 			pass()
 		})
-		start := time.Now()
-		tries := 0
-		for ; s.do(s.command("ara", "forward", id)).code != 0; tries++ {
-			if tries > 60 {
-				t.Fatal("it never ends")
-			}
-		}
-		ev.Call(fmt.Sprintf("the server killed at %d POSTs, at a random moment", kills), e2e.Output{}, time.Since(start), fmt.Sprintf("%s; `ara forward` again %d times", s.exact(server, dir), tries))
+		tries, took := s.forwarded(id)
+		ev.Call(fmt.Sprintf("the server killed at %d POSTs, at a random moment", *kills), e2e.Output{}, took, fmt.Sprintf("%s; `ara forward` again %d times", s.exact(server, dir), tries))
 	})
 	t.Run("stopped", func(t *testing.T) {
 		s.t = t
 		s.fresh(server, dir)
-		n, stops := 0, 0
-		front.breaks(func(w http.ResponseWriter, r *http.Request, pass func()) {
-			if r.Method != http.MethodPost {
-				pass()
-				return
-			}
-			if n++; n%6 != 1 || stops == 4 {
-				pass()
-				return
-			}
-			stops++
+		stops := front.some(6, 4, func(pass func()) {
 			server.cmd.Process.Signal(syscall.SIGSTOP)
 			go func() { // the client has given up by then; the server has not
 				time.Sleep(requestLimit + 2*time.Second)
@@ -248,17 +222,41 @@ func TestKilledAtEveryPost(t *testing.T) {
 			}()
 			pass()
 		})
-		start := time.Now()
-		tries := 0
-		for ; s.do(s.command("ara", "forward", id)).code != 0; tries++ {
-			if tries > 60 {
-				t.Fatal("it never ends")
-			}
-		}
+		_, took := s.forwarded(id)
 		st, _ := ReadStatus(dir)
-		ev.Call(fmt.Sprintf("the server hung at %d POSTs for longer than is waited, and then did them", stops), e2e.Output{}, time.Since(start),
+		ev.Call(fmt.Sprintf("the server hung at %d POSTs for longer than is waited, and then did them", *stops), e2e.Output{}, took,
 			fmt.Sprintf("%s; doubles found and removed: %d", s.exact(server, dir), st.Removed))
 	})
+}
+
+// some has do happen to one POST of so many, and not more often than most; how often it has.
+func (f *front) some(of, most int, do func(pass func())) (times *int) {
+	n, times := 0, new(int)
+	f.breaks(func(_ http.ResponseWriter, r *http.Request, pass func()) {
+		if r.Method != http.MethodPost {
+			pass()
+			return
+		}
+		if n++; n%of != 1 || *times == most {
+			pass()
+			return
+		}
+		*times++
+		do(pass)
+	})
+	return times
+}
+
+// forwarded forwards a run again and again until that has gone well.
+func (s *site) forwarded(id string) (tries int, took time.Duration) {
+	s.t.Helper()
+	start := time.Now()
+	for ; s.do(s.command("ara", "forward", id)).code != 0; tries++ {
+		if tries > 60 {
+			s.t.Fatal("it never ends")
+		}
+	}
+	return tries, time.Since(start)
 }
 
 // fresh makes a run one that was never on record.

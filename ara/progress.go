@@ -84,7 +84,6 @@ type Status struct {
 	Removed   int // records that it had twice
 	Gone      int // playbooks that somebody deleted on the server
 	Error     string
-	Tried     time.Time
 }
 
 // ReadStatus tells how far the forwarding of the run in a folder is.
@@ -101,7 +100,7 @@ func ReadStatus(dir string) (Status, error) {
 	if name == done {
 		s.State = "done"
 	}
-	s.Offset, s.Error, s.Tried = p.Offset, p.Error, p.Tried
+	s.Offset, s.Error = p.Offset, p.Error
 	for _, b := range p.Playbooks {
 		if b.ID != 0 {
 			s.Playbooks = append(s.Playbooks, b.ID)
@@ -171,35 +170,44 @@ func Again(dir string) error {
 }
 
 // save replaces the file of that name such that after a power cut there is the old one or the new one, whole.
-func (p progress) save(dir, name string) error {
+func (p progress) save(dir, name string) (err error) {
+	defer kept(&err)
 	data, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("keep what is on record in ARA: %w", err)
+		return err
 	}
 	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("keep what is on record in ARA: %w", err)
+		return err
 	}
 	_, err = f.Write(append(data, '\n'))
 	if err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("keep what is on record in ARA: %w", err)
+		return err
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
-		return fmt.Errorf("keep what is on record in ARA: %w", err)
+		return err
 	}
 	return syncDir(dir)
 }
 
 // finish gives the file the name that says that nothing is left.
-func finish(dir string) error {
+func finish(dir string) (err error) {
+	defer kept(&err)
 	if err := os.Rename(filepath.Join(dir, Pending), filepath.Join(dir, done)); err != nil {
-		return fmt.Errorf("keep what is on record in ARA: %w", err)
+		return err
 	}
 	return syncDir(dir)
+}
+
+// kept says in an error what could not be done.
+func kept(err *error) {
+	if *err != nil {
+		*err = fmt.Errorf("keep what is on record in ARA: %w", *err)
+	}
 }
 
 func syncDir(dir string) error {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,11 +82,7 @@ func TestCrashes(t *testing.T) {
 				write(lab, controller, "/etc/homelab/patch-orchestrate.yaml", "inventory: /etc/homelab/hosts.yml\nfailed_units: false\n")
 				service(t, lab)
 			}
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Log(unitsSaid(lab))
-				}
-			})
+			tellUnits(t, lab)
 			c.check(t, lab, ev)
 			if alone || i == len(points)-1 {
 				c.nextWeek(t, lab, ev)
@@ -165,9 +160,7 @@ func (c crash) nextWeek(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		if n := transactions(lab, name); n != 1 && !(c.power && c.apt == name) { // one that was cut short has another for the rest
 			t.Errorf("%s: %d transactions of apt", name, n)
 		}
-		if all := changes(lab, name); len(all) != len(slices.Compact(slices.Sorted(slices.Values(all)))) {
-			t.Errorf("%s: something was installed twice:\n%s", name, strings.Join(all, "\n"))
-		}
+		wantNothingTwice(t, lab, name)
 		if got := lab.Version(name, "lab-app"); got != "2.0-1" {
 			t.Errorf("%s: lab-app %q", name, got)
 		}

@@ -3,7 +3,6 @@
 package e2e_test
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 func powerCut(t *testing.T, lab *e2e.Lab) {
 	t.Helper()
 	lab.Fault("kill", controller)
-	off(t, lab, controller)
+	off(t, lab, controller, time.Minute)
 	lab.Start(controller)
 	lab.Wait(controller, time.Minute)
 }
@@ -31,12 +30,10 @@ func healthy(t *testing.T, out outcome) outcome {
 // faultsOfController breaks what the last wave stands on, and what the whole run does.
 func faultsOfController(t *testing.T, m *matrix, on e2e.Options) {
 	weekly := func(t *testing.T, lab *e2e.Lab) outcome { return healthy(t, week(t, lab, nil)) }
-	// amid has something happen when a host is in mid-upgrade for some seconds.
+	// amid is amidUpgrade, which leaves the target well.
 	amid := func(host, seconds string, what func(*testing.T, *e2e.Lab)) func(*testing.T, *e2e.Lab) outcome {
-		return func(t *testing.T, lab *e2e.Lab) outcome {
-			lab.Fault("slow", host, seconds)
-			return healthy(t, week(t, lab, func() { busy(t, lab, host); what(t, lab) }))
-		}
+		meet := amidUpgrade(host, seconds, what)
+		return func(t *testing.T, lab *e2e.Lab) outcome { return healthy(t, meet(t, lab)) }
 	}
 	show(t, m, on, []one{
 		{fault: fault{name: "dpkg lock held for ever", host: controller, outcome: "failed", code: 3, words: "lock-frontend is still held by process",
@@ -65,12 +62,7 @@ func faultsOfController(t *testing.T, m *matrix, on e2e.Options) {
 			meet: func(t *testing.T, lab *e2e.Lab) outcome {
 				lab.Fault("noreturn", controller)
 				return healthy(t, week(t, lab, func() {
-					e2e.Eventually(t, 2*time.Minute, "the controller stays off", func() error {
-						if lab.BootID(controller) != "" {
-							return errors.New("it is on")
-						}
-						return nil
-					})
+					off(t, lab, controller, 2*time.Minute)
 					lab.Fault("return", controller)
 					lab.Start(controller)
 				}))
@@ -101,8 +93,7 @@ func faultsOfController(t *testing.T, m *matrix, on e2e.Options) {
 			within: 3 * time.Minute, todo: "`journalctl -k`; run again"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome {
 				favourite(lab, controller, "homelab-patch-orchestrate")
-				lab.Fault("slow", "saltierpoop", "40")
-				return week(t, lab, func() { busy(t, lab, "saltierpoop"); starve(lab, controller, 30) })
+				return amidUpgrade("saltierpoop", "40", func(_ *testing.T, lab *e2e.Lab) { starve(lab, controller, 30) })(t, lab)
 			},
 			mend: func(lab *e2e.Lab) { lab.Fault("memory", controller, "4096") }},
 	})

@@ -84,7 +84,7 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 			lab.Fault("kill", name)
 		}
 	}
-	off(t, lab, "node10")
+	off(t, lab, "node10", time.Minute)
 	lab.Start("node10")
 	out := c.wait(t)
 	same(t)
@@ -132,8 +132,8 @@ func mendLost(t *testing.T, lab *e2e.Lab) {
 	lab.Shell("node08", "systemctl disable -q lab-fail; systemctl reset-failed lab-fail")
 	lab.Fault("memory", "node11", "2048")
 	lab.Fault("memory", "node12", "2048")
-	off(t, lab, "node07")
-	off(t, lab, "node09")
+	off(t, lab, "node07", time.Minute)
+	off(t, lab, "node09", time.Minute)
 	lab.Start("node07")
 	lab.Start("node09")
 	for _, name := range []string{"node07", "node09", "node10"} {
@@ -186,9 +186,9 @@ for i in range(0, len(eaten), 4096): eaten[i] = 1`, strconv.Itoa(mib))
 }
 
 // off waits until a host is off.
-func off(t *testing.T, lab *e2e.Lab, host string) {
+func off(t *testing.T, lab *e2e.Lab, host string, timeout time.Duration) {
 	t.Helper()
-	e2e.Eventually(t, time.Minute, host+" is off", func() error {
+	e2e.Eventually(t, timeout, host+" is off", func() error {
 		if lab.BootID(host) != "" {
 			return errors.New("it is on")
 		}

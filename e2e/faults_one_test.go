@@ -25,11 +25,7 @@ func pair(t *testing.T, lab *e2e.Lab, reboot string) {
 `)
 	write(lab, controller, settings, "inventory: /etc/homelab/hosts.yml\nwave_deadline: 5m\nhost_deadline: 2m\n")
 	service(t, lab)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(unitsSaid(lab))
-		}
-	})
+	tellUnits(t, lab)
 }
 
 // week has the timer start a run, lets during happen to it, and returns how it ended.
@@ -41,12 +37,20 @@ func week(t *testing.T, lab *e2e.Lab, during func()) outcome {
 		during()
 	}
 	r := ended(t, lab, n+1, 4*time.Minute)
-	o := outcome{Report: &r, Took: time.Since(began)}
-	o.Code, o.Stdout = *r.ExitCode, r.State+": "+r.Reason
+	o := r.outcome()
+	o.Took, o.Stdout = time.Since(began), r.State+": "+r.Reason
 	if after := len(runs(lab)); after != n+1 {
 		t.Errorf("%d runs, %d before", after, n)
 	}
 	return o
+}
+
+// amidUpgrade has something happen to a week when a host is in mid-upgrade for some seconds.
+func amidUpgrade(host, seconds string, what func(*testing.T, *e2e.Lab)) func(*testing.T, *e2e.Lab) outcome {
+	return func(t *testing.T, lab *e2e.Lab) outcome {
+		lab.Fault("slow", host, seconds)
+		return week(t, lab, func() { busy(t, lab, host); what(t, lab) })
+	}
 }
 
 // one is a row about a fleet that pair has made: a run that meets the fault, and after mend the run of the next week.

@@ -28,11 +28,7 @@ func faultsOvercome(t *testing.T, m *matrix, on e2e.Options) {
 	lab := up(t, on)
 	write(lab, controller, "/etc/ansible/group_vars/patching_targets.yml", "patching_reboot_timeout: 120\npatching_lock_timeout: 120\n")
 	service(t, lab)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(unitsSaid(lab))
-		}
-	})
+	tellUnits(t, lab)
 	lab.Fault("slow", "node01", "30")
 	lab.Fault("slow", "node04", "20")
 	lab.Fault("lock", "node02", "3600")
@@ -67,8 +63,8 @@ func faultsOvercome(t *testing.T, m *matrix, on e2e.Options) {
 	lab.Fault("unlock", controller)
 
 	r := ended(t, lab, 1, 5*time.Minute)
-	out := outcome{Report: &r, Took: time.Since(began)}
-	out.Code, out.Stdout = *r.ExitCode, r.State+": "+r.Reason
+	out := r.outcome()
+	out.Took, out.Stdout = time.Since(began), r.State+": "+r.Reason
 	out.want(t, 0, []string{"node01 patched", "node02 patched", "node03 patched", "node04 patched", "saltierpoop patched", "prox patched", "infra-services patched"})
 	for name, boots := range map[string]int{"node01": 2, "node02": 2, "node03": 2, "node04": 2, controller: 2} {
 		if n := lab.Boots(name); n != boots {

@@ -20,10 +20,7 @@ func enginePIDs(t *testing.T, lab *e2e.Lab) (first string, workers []string) {
 // faultsOfRun ends processes of a run, and has two of them.
 func faultsOfRun(t *testing.T, m *matrix, on e2e.Options) {
 	amid := func(what func(*testing.T, *e2e.Lab)) func(*testing.T, *e2e.Lab) outcome {
-		return func(t *testing.T, lab *e2e.Lab) outcome {
-			lab.Fault("slow", "saltierpoop", "20")
-			return week(t, lab, func() { busy(t, lab, "saltierpoop"); what(t, lab) })
-		}
+		return amidUpgrade("saltierpoop", "20", what)
 	}
 	show(t, m, on, []one{
 		{fault: fault{name: "ansible-playbook is killed", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 1, words: "wave 0: ansible-playbook was killed", within: time.Minute,

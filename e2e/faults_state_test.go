@@ -12,17 +12,17 @@ import (
 	"homelab-patch-orchestrate/e2e"
 )
 
-// cutShort has the power of the controller cut in the middle of a run, when the program stands still and what has done
-// something to its files.
-func cutShort(t *testing.T, lab *e2e.Lab, what string) outcome {
+// cutShort is a week in which the power of the controller is cut, as by cut.
+func cutShort(what string) func(*testing.T, *e2e.Lab) outcome {
+	return amidUpgrade("saltierpoop", "20", func(t *testing.T, lab *e2e.Lab) { cut(t, lab, what) })
+}
+
+// cut cuts the power of the controller when the program stands still and what has done something to the files of its run.
+func cut(t *testing.T, lab *e2e.Lab, what string) {
 	t.Helper()
-	lab.Fault("slow", "saltierpoop", "20")
-	return week(t, lab, func() {
-		busy(t, lab, "saltierpoop")
-		lab.Exec(controller, "pkill", "-STOP", "-x", program[:15])
-		lab.Shell(controller, "cd "+stateDir+"/runs/$(ls "+stateDir+"/runs | tail -n 1)\n"+what)
-		powerCut(t, lab)
-	})
+	lab.Exec(controller, "pkill", "-STOP", "-x", program[:15])
+	lab.Shell(controller, "cd "+stateDir+"/runs/$(ls "+stateDir+"/runs | tail -n 1)\n"+what)
+	powerCut(t, lab)
 }
 
 // faultsOfState breaks what a run remembers, and where.
@@ -101,14 +101,10 @@ func faultsOfState(t *testing.T, m *matrix, on e2e.Options) {
 			meet: func(t *testing.T, lab *e2e.Lab) outcome { return damagedAtBoot(t, lab, garbage) }},
 		{fault: fault{name: "clock set back by 3 hours, power cut in mid-run", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 130,
 			words: "when it was cut short is not known: the clock says that this has yet to come", within: 3 * time.Minute, todo: "`resume`, or run again"},
-			meet: func(t *testing.T, lab *e2e.Lab) outcome {
-				return cutShort(t, lab, "touch -d '+3 hours' journal.json events.jsonl")
-			}},
+			meet: cutShort("touch -d '+3 hours' journal.json events.jsonl")},
 		{fault: fault{name: "clock put forward by 3 hours, power cut in mid-run", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 130,
 			words: "it was cut short 3h", within: 3 * time.Minute, todo: "`resume`, or run again"},
-			meet: func(t *testing.T, lab *e2e.Lab) outcome {
-				return cutShort(t, lab, "touch -d '-3 hours' journal.json events.jsonl")
-			}},
+			meet: cutShort("touch -d '-3 hours' journal.json events.jsonl")},
 	})
 	clock(t, m)
 }
@@ -121,9 +117,7 @@ func damagedAtBoot(t *testing.T, lab *e2e.Lab, what string) outcome {
 	began := time.Now()
 	fire(lab)
 	busy(t, lab, "saltierpoop")
-	lab.Exec(controller, "pkill", "-STOP", "-x", program[:15])
-	lab.Shell(controller, "cd "+stateDir+"/runs/*\n"+what)
-	powerCut(t, lab)
+	cut(t, lab, what)
 	out := outcome{}
 	e2e.Eventually(t, 2*time.Minute, "the resume unit has ended", func() error {
 		state := strings.TrimSpace(lab.Run(t.Context(), controller, "systemctl", "show", "-p", "ActiveState,ExecMainStatus,ExecMainStartTimestampMonotonic", "homelab-patch-orchestrate-resume").Stdout)

@@ -190,13 +190,8 @@ func wantMended(t *testing.T, lab *e2e.Lab, out outcome, names ...string) {
 // wantEachOnce checks that all updates were made on a host, each in one go, and that dpkg is in order.
 func wantEachOnce(t *testing.T, lab *e2e.Lab, name string) {
 	t.Helper()
+	wantNothingTwice(t, lab, name)
 	log := changes(lab, name)
-	seen := map[string]int{}
-	for _, line := range log {
-		if seen[line]++; seen[line] > 1 {
-			t.Errorf("%s: twice in dpkg.log: %s", name, line)
-		}
-	}
 	for _, p := range updates {
 		if !slices.ContainsFunc(log, func(line string) bool { return strings.Contains(line, " "+p+":") }) {
 			t.Errorf("%s: %s was not upgraded: %q", name, p, log)

@@ -17,11 +17,7 @@ func TestGuest(t *testing.T) {
 	lab := up(t, e2e.Options{})
 	ev := e2e.Record(t, lab, "guest", "The controller goes down with a host that it reboots")
 	service(t, lab)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(unitsSaid(lab))
-		}
-	})
+	tellUnits(t, lab)
 	before := lab.BootID("prox")
 	began := time.Now()
 	fire(lab)
@@ -32,18 +28,12 @@ func TestGuest(t *testing.T) {
 		return nil
 	})
 	lab.Run(t.Context(), controller, "systemctl", "poweroff")
-	e2e.Eventually(t, 2*time.Minute, "the controller is off", func() error {
-		if lab.BootID(controller) != "" {
-			return errors.New("it is on")
-		}
-		return nil
-	})
+	off(t, lab, controller, 2*time.Minute)
 	lab.Wait("prox", time.Minute)
 	lab.Start(controller)
 	lab.Wait(controller, time.Minute)
 	r := ended(t, lab, 1, 5*time.Minute)
-	out := outcome{Report: &r}
-	out.Code = *r.ExitCode
+	out := r.outcome()
 	ev.Call("the timer", e2e.Output{Code: out.Code}, time.Since(began), r.State+": "+r.Reason)
 	out.want(t, 0, []string{"saltierpoop patched", "prox patched", "infra-services patched"})
 	for name, boots := range map[string]int{"saltierpoop": 2, "prox": 2, controller: 3} {

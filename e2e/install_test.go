@@ -4,9 +4,7 @@ package e2e_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,19 +18,7 @@ func TestInstall(t *testing.T) {
 	deb, _ := buildDeb(t)
 	lab := e2e.Up(t, e2e.Options{Hosts: "hosts-install.conf"})
 	page := e2e.OpenPage(t, "install.md", "192.0.2.", "198.51.100.", "https://git.example.net/", "git://198.51.100.10/")
-	known, err := os.ReadFile(filepath.Join(lab.Dir(), "known_hosts"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	hostKey := func(host string) string { // as its console shows it
-		m := regexp.MustCompile(`(?m)^` + host + `,\S+ (.*)$`).FindStringSubmatch(string(known))
-		return m[1] + " root@" + host
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(unitsSaid(lab))
-		}
-	})
+	tellUnits(t, lab)
 	var ev *e2e.Evidence
 	do := func(host, heading string, swap ...string) e2e.Output {
 		t.Helper()
@@ -51,14 +37,11 @@ func TestInstall(t *testing.T) {
 	do(controller, "1. The package")
 	ev = e2e.Record(t, lab, "install", "docs/install.md, worked through on bare hosts")
 	// Where the page has somebody's Git server: the controller's own.
-	lab.Shell(controller, `git init -q --bare -b main /srv/git/homelab.git
-		git config --system user.name op && git config --system user.email op@example.net
-		git config --system url./srv/git/.pushInsteadOf git://198.51.100.10/`)
-	write(lab, controller, "/etc/systemd/system/git-daemon.service", "[Service]\nExecStart=git daemon --export-all --base-path=/srv/git\n[Install]\nWantedBy=multi-user.target\n")
-	lab.Exec(controller, "systemctl", "enable", "-q", "--now", "git-daemon")
+	serveGit(lab)
+	lab.Exec(controller, "git", "config", "--system", "url./srv/git/.pushInsteadOf", "git://198.51.100.10/")
 
 	do(controller, "2. The repository")
-	keys := []string{"ssh-ed25519 AAAA… root@saltierpoop", hostKey("saltierpoop"), "ssh-ed25519 AAAA… root@prox", hostKey("prox")}
+	keys := []string{"ssh-ed25519 AAAA… root@saltierpoop", hostKey(t, lab, "saltierpoop"), "ssh-ed25519 AAAA… root@prox", hostKey(t, lab, "prox")}
 	do(controller, "3. Host keys", keys...)
 	do(controller, "4. The controller")
 	for _, host := range []string{"saltierpoop", "prox"} {
@@ -74,8 +57,7 @@ func TestInstall(t *testing.T) {
 		began := time.Now()
 		fire(lab)
 		r := ended(t, lab, len(runs(lab))+1, 8*time.Minute)
-		out := outcome{Report: &r}
-		out.Code = *r.ExitCode
+		out := r.outcome()
 		ev.Call("the timer", out.Output, time.Since(began), r.State+": "+r.Reason)
 		out.want(t, 0, []string{"saltierpoop patched", "prox patched", "infra-services patched"})
 		for _, name := range hosts {
@@ -89,15 +71,14 @@ func TestInstall(t *testing.T) {
 
 	t.Run("a fourth host joins and is patched in its wave", func(t *testing.T) {
 		lab := lab.For(t)
-		do(controller, "Another host", "ssh-ed25519 AAAA… root@web", hostKey("web"))
+		do(controller, "Another host", "ssh-ed25519 AAAA… root@web", hostKey(t, lab, "web"))
 		do("web", "5. The targets", "-l prox", "-l web")
 		wantPulling(t, lab, []string{"web"})
 		began := time.Now()
 		before := len(runs(lab))
 		fire(lab)
 		r := ended(t, lab, before+1, 8*time.Minute)
-		out := outcome{Report: &r}
-		out.Code = *r.ExitCode
+		out := r.outcome()
 		ev.Call("the timer, with web", out.Output, time.Since(began), r.State+": "+r.Reason)
 		out.want(t, 0, []string{"saltierpoop unchanged", "prox unchanged", "web patched", "infra-services unchanged"})
 	})

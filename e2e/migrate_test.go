@@ -3,9 +3,7 @@
 package e2e_test
 
 import (
-	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,14 +17,9 @@ func TestMigrate(t *testing.T) {
 	deb, _ := buildDeb(t)
 	lab := e2e.Up(t, e2e.Options{})
 	ev := e2e.Record(t, lab, "migrate", "From the script: docs/migrate.md, worked through")
-	known, err := os.ReadFile(filepath.Join(lab.Dir(), "known_hosts"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var keys []string
 	for _, host := range []string{"saltierpoop", "prox"} {
-		m := regexp.MustCompile(`(?m)^` + host + `,\S+ (.*)$`).FindStringSubmatch(string(known))
-		keys = append(keys, "ssh-ed25519 AAAA… root@"+host, m[1])
+		keys = append(keys, "ssh-ed25519 AAAA… root@"+host, hostKey(t, lab, host))
 	}
 	page := e2e.OpenPage(t, "migrate.md", keys...)
 	do := func(heading string) e2e.Output {
@@ -66,11 +59,7 @@ func TestMigrate(t *testing.T) {
 	}
 	do("3. Converge")
 	do("4. Look, and clear up")
-	for _, unit := range packagedUnits {
-		if got := lab.Exec(controller, "systemctl", "show", "-P", "FragmentPath", unit); strings.TrimPrefix(got, "/usr") != "/lib/systemd/system/"+unit+"\n" {
-			t.Errorf("%s is %s", unit, got)
-		}
-	}
+	wantPackagedUnits(t, lab)
 	wantUnits(t, lab, "is-enabled", enabledUnits, "enabled", "enabled", "enabled")
 	if got := lab.Exec(controller, "cat", "/etc/homelab/patching-notify.env"); got != channels {
 		t.Errorf("the file of channels is\n%s", got)
@@ -80,8 +69,7 @@ func TestMigrate(t *testing.T) {
 	began = time.Now()
 	fire(lab)
 	r := ended(t, lab, before+1, 8*time.Minute)
-	done := outcome{Report: &r}
-	done.Code = *r.ExitCode
+	done := r.outcome()
 	ev.Call("the timer", done.Output, time.Since(began), r.State+": "+r.Reason)
 	done.want(t, 0, []string{"saltierpoop patched", "prox patched", "infra-services patched"})
 	for _, host := range hosts {

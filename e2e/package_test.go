@@ -77,16 +77,22 @@ func wantPackaged(t *testing.T, lab *e2e.Lab, version string) {
 	if got := lab.Exec(controller, program, "version"); got != program+" "+version+"\n" {
 		t.Errorf("it is %swant %s", got, version)
 	}
-	for _, unit := range packagedUnits {
-		if got := lab.Exec(controller, "systemctl", "show", "-P", "FragmentPath", unit); strings.TrimPrefix(got, "/usr") != "/lib/systemd/system/"+unit+"\n" {
-			t.Errorf("%s is %s", unit, got)
-		}
-	}
+	wantPackagedUnits(t, lab)
 	if left := lab.Exec(controller, "sh", "-c", "ls -d /usr/local/bin/* /etc/systemd/system/homelab-patch-orchestrate* /etc/systemd/system/homelab-patch-notify* 2>/dev/null || true"); left != "" {
 		t.Errorf("besides the package: %s", left)
 	}
 	if dangling := lab.Exec(controller, "find", "/etc/systemd/system", "-xtype", "l"); dangling != "" {
 		t.Errorf("links to nothing: %s", dangling)
+	}
+}
+
+// wantPackagedUnits checks that systemd reads the package's units.
+func wantPackagedUnits(t *testing.T, lab *e2e.Lab) {
+	t.Helper()
+	for _, unit := range packagedUnits {
+		if got := lab.Exec(controller, "systemctl", "show", "-P", "FragmentPath", unit); strings.TrimPrefix(got, "/usr") != "/lib/systemd/system/"+unit+"\n" {
+			t.Errorf("%s is %s", unit, got)
+		}
 	}
 }
 
@@ -156,13 +162,7 @@ func convergedByPackage(t *testing.T, lab *e2e.Lab, version string) {
 	wantPackaged(t, lab, version)
 	wantUnits(t, lab, "is-enabled", enabledUnits, "enabled", "enabled", "enabled")
 	wantUnits(t, lab, "is-active", enabledUnits, "active", "inactive", "active")
-	again := convergeIn(t, lab, packaged)
-	again.want(t, 0)
-	for _, host := range append([]string{controller}, "prox", "saltierpoop") {
-		if got := again.changed(t, host); got != "0" {
-			t.Errorf("converged twice, %s was changed %s times\n%s", host, got, again.Stdout)
-		}
-	}
+	convergeIn(t, lab, packaged).unchanged(t, controller, "prox", "saltierpoop")
 }
 
 // upgradesItself: a run in its service upgrades the package that the run is from, and a kernel, after which it reboots
@@ -192,8 +192,7 @@ func upgradesItself(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence, newer, oldVers
 	began := time.Now()
 	lab.Exec(controller, "systemctl", "start", "--no-block", "homelab-patch-orchestrate.service")
 	r := ended(t, lab, 1, 8*time.Minute)
-	out := outcome{Report: &r}
-	out.Code = *r.ExitCode
+	out := r.outcome()
 	ev.Call("the service, with a newer package of ours on offer", out.Output, time.Since(began), r.State+": "+r.Reason)
 	out.want(t, 0, []string{"saltierpoop patched", "prox patched", "infra-services patched"})
 	if r.State != "passed" {
@@ -294,9 +293,5 @@ func takesOver(t *testing.T, lab *e2e.Lab, inventory, version string) {
 	wantPackaged(t, lab, version)
 	wantUnits(t, lab, "is-enabled", enabledUnits, "enabled", "enabled", "enabled")
 	wantUnits(t, lab, "is-active", enabledUnits, "active", "inactive", "active")
-	again := convergeIn(t, lab, packaged)
-	again.want(t, 0)
-	if got := again.changed(t, controller); got != "0" {
-		t.Errorf("converged twice, the controller was changed %s times\n%s", got, again.Stdout)
-	}
+	convergeIn(t, lab, packaged).unchanged(t, controller)
 }

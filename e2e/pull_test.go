@@ -33,12 +33,18 @@ func serveRepository(t *testing.T, lab *e2e.Lab) {
 	lab.Push(controller, filepath.Join("..", "ansible"), "/root/homelab")
 	inventory := regexp.MustCompile(`(?m)^    patch_controller_notify_env: .*\n`).ReplaceAllString(siteHosts(t, lab, "saltierpoop", "prox"), "")
 	write(lab, controller, "/root/homelab/inventory/hosts.yml", inventory+"    ansible_pull_url: "+repo+"\n")
+	serveGit(lab)
 	lab.Shell(controller, `cd /root/homelab && rm -r inventory/host_vars
-		git init -q -b main && git config user.name op && git config user.email op@example.net
-		git init -q --bare -b main /srv/git/homelab.git && git remote add origin /srv/git/homelab.git`)
+		git init -q -b main && git remote add origin /srv/git/homelab.git`)
+	push(lab, "begin")
+}
+
+// serveGit has the controller serve an empty repository, as repo, to all hosts, and know who commits.
+func serveGit(lab *e2e.Lab) {
+	lab.Shell(controller, `git init -q --bare -b main /srv/git/homelab.git
+		git config --system user.name op && git config --system user.email op@example.net`)
 	write(lab, controller, "/etc/systemd/system/git-daemon.service", "[Service]\nExecStart=git daemon --export-all --base-path=/srv/git\n[Install]\nWantedBy=multi-user.target\n")
 	lab.Exec(controller, "systemctl", "enable", "-q", "--now", "git-daemon")
-	push(lab, "begin")
 }
 
 // push commits and pushes what was changed in the operator's folder, and returns the commit.

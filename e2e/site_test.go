@@ -18,19 +18,28 @@ import (
 // siteSecret is the channel's token; it may be in its own file and nowhere else.
 const siteSecret = "tk_planted$7#secret"
 
-// siteHosts is an inventory of the lab; pinned are the hosts whose keys are in it.
-func siteHosts(t *testing.T, lab *e2e.Lab, pinned ...string) string {
+// hostKey is the ssh key of a host, as its console shows it.
+func hostKey(t *testing.T, lab *e2e.Lab, host string) string {
 	t.Helper()
 	known, err := os.ReadFile(filepath.Join(lab.Dir(), "known_hosts"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	m := regexp.MustCompile(`(?m)^` + host + `,\S+ (.*)$`).FindStringSubmatch(string(known))
+	if m == nil {
+		t.Fatalf("no host key of %s is known", host)
+	}
+	return m[1] + " root@" + host
+}
+
+// siteHosts is an inventory of the lab; pinned are the hosts whose keys are in it.
+func siteHosts(t *testing.T, lab *e2e.Lab, pinned ...string) string {
+	t.Helper()
 	keys := func(host string) string {
-		m := regexp.MustCompile(`(?m)^` + host + `,\S+ (.*)$`).FindStringSubmatch(string(known))
-		if m == nil || !slices.Contains(pinned, host) {
+		if !slices.Contains(pinned, host) {
 			return ""
 		}
-		return fmt.Sprintf("\n      patching_ssh_host_keys: [%q]", m[1]+" root@"+host)
+		return fmt.Sprintf("\n      patching_ssh_host_keys: [%q]", hostKey(t, lab, host))
 	}
 	return `all:
   hosts:
@@ -69,6 +78,17 @@ func (s site) changed(t *testing.T, host string) string {
 		t.Fatalf("%s has no recap, or failed:\n%s%s", host, s.Stdout, s.Stderr)
 	}
 	return m[1]
+}
+
+// unchanged checks that converging again has changed nothing on hosts.
+func (s site) unchanged(t *testing.T, hosts ...string) {
+	t.Helper()
+	s.want(t, 0)
+	for _, host := range hosts {
+		if got := s.changed(t, host); got != "0" {
+			t.Errorf("converged twice, %s was changed %s times\n%s", host, got, s.Stdout)
+		}
+	}
 }
 
 func converge(t *testing.T, lab *e2e.Lab, args ...string) site {

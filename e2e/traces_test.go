@@ -133,6 +133,17 @@ func changes(lab *e2e.Lab, host string) []string {
 	return all
 }
 
+// wantNothingTwice checks that dpkg made no change of packages a second time.
+func wantNothingTwice(t *testing.T, lab *e2e.Lab, host string) {
+	t.Helper()
+	seen := map[string]int{}
+	for _, line := range changes(lab, host) {
+		if seen[line]++; seen[line] > 1 {
+			t.Errorf("%s: twice in dpkg.log: %s", host, line)
+		}
+	}
+}
+
 // transactions counts the calls of apt that changed something, in its own history.
 func transactions(lab *e2e.Lab, host string) int {
 	return strings.Count(lab.Shell(host, "cat /var/log/apt/history.log 2>/dev/null || true"), "Start-Date: ")

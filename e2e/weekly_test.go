@@ -70,10 +70,26 @@ func ended(t *testing.T, lab *e2e.Lab, n int, timeout time.Duration) report {
 	return r
 }
 
+// outcome is how a run came out that nobody waited for at a terminal.
+func (r report) outcome() outcome {
+	o := outcome{Report: &r}
+	o.Code = *r.ExitCode
+	return o
+}
+
 // unitsSaid is what the units of the program have written into the journal, this boot and the one before. It may be asked
 // after the test.
 func unitsSaid(lab *e2e.Lab) string {
 	return lab.Run(context.Background(), controller, "journalctl", "--no-pager", "-o", "cat", "-u", "homelab-patch-orchestrate*").Stdout
+}
+
+// tellUnits has a test that fails show what they said.
+func tellUnits(t *testing.T, lab *e2e.Lab) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(unitsSaid(lab))
+		}
+	})
 }
 
 // TestWeekly goes the timer's own way: systemd starts the service, which patches the waves, and the controller last. That
@@ -89,11 +105,7 @@ func TestWeekly(t *testing.T) {
 
 // weeks are two: one with everything to do, and one with nothing.
 func weeks(t *testing.T, lab *e2e.Lab, w *e2e.Watch, ev *e2e.Evidence) {
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(unitsSaid(lab))
-		}
-	})
+	tellUnits(t, lab)
 	before := map[string]int{}
 	for _, name := range hosts {
 		before[name] = transactions(lab, name)
@@ -101,8 +113,7 @@ func weeks(t *testing.T, lab *e2e.Lab, w *e2e.Watch, ev *e2e.Evidence) {
 	began := time.Now()
 	fire(lab)
 	r := ended(t, lab, 1, 5*time.Minute)
-	out := outcome{Report: &r}
-	out.Code = *r.ExitCode
+	out := r.outcome()
 	ev.Call("the timer", out.Output, time.Since(began), r.State+": "+r.Reason)
 	out.want(t, 0, []string{"saltierpoop patched", "prox patched", "infra-services patched"})
 	if p := out.host(t, controller).Patch; r.State != "passed" || p == nil || !p.Rebooted || p.RebootRequired {

@@ -70,18 +70,7 @@ func (e Entry) lines(style yaml.Style, indent int) []byte {
 	node := mapping()
 	node.Style = style & yaml.FlowStyle
 	add(node, "name", word(e.Name))
-	if e.Address != "" {
-		add(node, "address", word(e.Address))
-	}
-	if e.Port != 0 {
-		add(node, "port", number(e.Port))
-	}
-	if e.User != "" {
-		add(node, "user", word(e.User))
-	}
-	if e.Connection != "" {
-		add(node, "connection", word(e.Connection))
-	}
+	e.way(node, "address", "port", "user", "connection")
 	add(node, "wave", number(e.Wave))
 	if e.Controller {
 		add(node, "controller", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"})

@@ -54,6 +54,11 @@ func join(problems []*Error) error {
 	slices.SortFunc(problems, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Problem, b.Problem))
 	})
+	return joined(problems)
+}
+
+// joined returns the problems as one error, as they are; nil for none.
+func joined(problems []*Error) error {
 	var errs []error
 	for _, p := range problems {
 		errs = append(errs, p)

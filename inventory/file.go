@@ -44,12 +44,8 @@ func ParseFile(name string, text []byte) (*File, error) {
 		f.check()
 	}
 	slices.SortStableFunc(f.errs, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
-	var errs []error
-	for _, e := range f.errs {
-		errs = append(errs, e)
-	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if len(f.errs) > 0 {
+		return nil, joined(f.errs)
 	}
 	return f, nil
 }

@@ -36,8 +36,9 @@ func parse(t testing.TB, data []byte) *Inventory {
 	return inv
 }
 
-// The recordings are what the installed engine prints, or the other tests test nothing.
-func TestRecordingsAreReal(t *testing.T) {
+// engine is the real ansible-inventory, with no settings of this machine.
+func engine(t *testing.T) (list func(source string) *exec.Cmd) {
+	t.Helper()
 	bin, err := exec.LookPath("ansible-inventory")
 	if err != nil {
 		if os.Getenv("E2E_REQUIRED") == "1" {
@@ -49,6 +50,16 @@ func TestRecordingsAreReal(t *testing.T) {
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return func(source string) *exec.Cmd {
+		cmd := exec.Command(bin, "-i", source, "--list")
+		cmd.Env = append(os.Environ(), "ANSIBLE_CONFIG="+config)
+		return cmd
+	}
+}
+
+// The recordings are what the installed engine prints, or the other tests test nothing.
+func TestRecordingsAreReal(t *testing.T) {
+	list := engine(t)
 	cases, err := filepath.Glob("testdata/*/hosts.yml")
 	if err != nil || len(cases) == 0 {
 		t.Fatal("no cases", err)
@@ -56,9 +67,7 @@ func TestRecordingsAreReal(t *testing.T) {
 	for _, source := range cases {
 		name := filepath.Base(filepath.Dir(source))
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.Command(bin, "-i", source, "--list")
-			cmd.Env = append(os.Environ(), "ANSIBLE_CONFIG="+config)
-			out, err := cmd.Output()
+			out, err := list(source).Output()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -54,22 +54,27 @@ func (f *File) Render() []byte {
 // vars returns the variables of a host.
 func (e Entry) vars() *yaml.Node {
 	vars := mapping()
-	if e.Address != "" {
-		add(vars, "ansible_host", word(e.Address))
-	}
-	if e.Port != 0 {
-		add(vars, "ansible_port", number(e.Port))
-	}
-	if e.User != "" {
-		add(vars, "ansible_user", word(e.User))
-	}
-	if e.Connection != "" {
-		add(vars, "ansible_connection", word(e.Connection))
-	}
+	e.way(vars, "ansible_host", "ansible_port", "ansible_user", "ansible_connection")
 	if len(vars.Content) == 0 {
 		return nothing()
 	}
 	return vars
+}
+
+// way adds what there is of how a host is reached, by the names that it has there.
+func (e Entry) way(to *yaml.Node, address, port, user, connection string) {
+	if e.Address != "" {
+		add(to, address, word(e.Address))
+	}
+	if e.Port != 0 {
+		add(to, port, number(e.Port))
+	}
+	if e.User != "" {
+		add(to, user, word(e.User))
+	}
+	if e.Connection != "" {
+		add(to, connection, word(e.Connection))
+	}
 }
 
 func mapping() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode} }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -110,20 +109,10 @@ func said(inv *Inventory) map[string][]string {
 
 // What a fleet file says is what the real ansible-inventory reads, host for host, group for group, variable for variable.
 func TestAnsibleReadsWhatIsRendered(t *testing.T) {
-	bin, err := exec.LookPath("ansible-inventory")
-	if err != nil {
-		if os.Getenv("E2E_REQUIRED") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("ansible-inventory is not installed")
-	}
+	list := engine(t)
 	fleets := 3
 	if os.Getenv("E2E_FULL") == "1" {
 		fleets = 300
-	}
-	config := filepath.Join(t.TempDir(), "ansible.cfg")
-	if err := os.WriteFile(config, nil, 0o600); err != nil {
-		t.Fatal(err)
 	}
 	seed := rand.Uint64()
 	for i := range fleets {
@@ -138,8 +127,8 @@ func TestAnsibleReadsWhatIsRendered(t *testing.T) {
 			if err := os.WriteFile(hosts, file.Render(), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(bin, "-i", hosts, "--list")
-			cmd.Env = append(os.Environ(), "ANSIBLE_CONFIG="+config, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1")
+			cmd := list(hosts)
+			cmd.Env = append(cmd.Env, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1")
 			var warnings bytes.Buffer
 			cmd.Stderr = &warnings
 			out, err := cmd.Output()

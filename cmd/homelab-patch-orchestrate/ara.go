@@ -18,21 +18,13 @@ import (
 )
 
 func araCommand(out *printer, code *int) *cobra.Command {
-	c := &cobra.Command{
-		Use: "ara", Short: "ARA: put runs on record, see which are, remove old ones", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			*code = orchestrator.ExitUsage
-			cmd.SetOut(out.err)
-			return cmd.Help()
-		},
-	}
+	c := parent(out, code, &cobra.Command{
+		Use: "ara", Short: "ARA: put runs on record, see which are, remove old ones",
+	})
 	o := &onRecord{out: out}
 	command := func(use, short string, args cobra.PositionalArgs, do func(context.Context, []string) error) *cobra.Command {
 		sub := &cobra.Command{Use: use, Short: short, Args: args}
-		f := sub.Flags()
-		f.SortFlags = false
-		f.StringVar(&o.configFile, "config", defaultConfig, "settings `FILE`")
-		f.StringVar(&o.State, "state", "", "state `DIR` (default /var/lib/homelab-patch-orchestrate)")
+		o.settingsFlags(sub)
 		sub.RunE = func(cmd *cobra.Command, args []string) error {
 			o.flags = cmd
 			if err := o.resolveSettings(); err != nil {

@@ -56,8 +56,7 @@ func (j *job) finalize(ctx context.Context, stop <-chan struct{}, out *printer, 
 	case errors.Is(err, os.ErrNotExist), err == nil && report.State.Final():
 		return orchestrator.ExitDone, nil
 	case err != nil:
-		rec.unreadable(err)
-		return orchestrator.ExitFailed, fmt.Errorf("%w; run again: what a host has done it says itself", err)
+		return orchestrator.ExitFailed, rec.unreadable(err)
 	case report.State == orchestrator.AwaitingReboot:
 		if result != "" && result != "success" && report.Reboot != nil && report.Reboot.Boot == bootID() {
 			// It died around its request: whether the machine reboots, who resumes it finds out.

@@ -16,26 +16,17 @@ import (
 )
 
 func holdCommand(out *printer, code *int) *cobra.Command {
-	c := &cobra.Command{
+	c := parent(out, code, &cobra.Command{
 		Use: "hold", Short: "Holds: keep the fleet or a host from being patched",
 		Long: `A hold keeps the fleet, or one host, from being patched until somebody clears
 it. Past its end it still holds, and says so. It is a file: touching
 /etc/homelab/MAINTENANCE does the same for the fleet.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			*code = orchestrator.ExitUsage
-			cmd.SetOut(out.err)
-			return cmd.Help()
-		},
-	}
+	})
 	h := &holds{job: job{readOnly: true}, out: out}
 	command := func(use, short string, do func(context.Context) error) *cobra.Command {
 		sub := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
-		f := sub.Flags()
-		f.SortFlags = false
-		f.StringVar(&h.configFile, "config", defaultConfig, "settings `FILE`")
-		f.StringVar(&h.State, "state", "", "state `DIR` (default /var/lib/homelab-patch-orchestrate)")
-		f.StringVar(&h.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
+		h.settingsFlags(sub)
+		sub.Flags().StringVar(&h.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
 		sub.RunE = func(cmd *cobra.Command, _ []string) error {
 			h.flags = cmd
 			return do(cmd.Context())

@@ -20,17 +20,11 @@ import (
 const defaultFleet = "/etc/ansible/fleet.yaml"
 
 func inventoryCommand(out *printer, code *int) *cobra.Command {
-	c := &cobra.Command{
+	c := parent(out, code, &cobra.Command{
 		Use: "inventory", Short: "The fleet file: render hosts.yml from it, add a host",
 		Long: `fleet.yaml is the one list of hosts that a person edits. From it hosts.yml is
 rendered, beside it, which Ansible reads. host_vars and group_vars stay a person's.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			*code = orchestrator.ExitUsage
-			cmd.SetOut(out.err)
-			return cmd.Help()
-		},
-	}
+	})
 	fl := &fleetFile{out: out}
 	render := &cobra.Command{
 		Use: "render", Short: "Write hosts.yml, beside the fleet file", Args: cobra.NoArgs,
@@ -145,7 +139,7 @@ func plainFile(path string) ([]byte, os.FileMode, error) {
 // stale prints what a render would change, and fails if it is something.
 func (f *fleetFile) stale() error {
 	text := f.file.Render()
-	if f.old != nil && bytes.Equal(f.old, text) {
+	if bytes.Equal(f.old, text) {
 		return nil
 	}
 	f.out.out.Write(diff.Diff(f.hosts, f.old, f.hosts+" (rendered)", text))
@@ -156,7 +150,7 @@ func (f *fleetFile) stale() error {
 func (f *fleetFile) render() error {
 	f.warn()
 	text, said := f.file.Render(), "is up to date"
-	if f.old == nil || !bytes.Equal(f.old, text) {
+	if !bytes.Equal(f.old, text) {
 		if err := orchestrator.ReplaceFile(f.hosts, text, 0o644); err != nil {
 			return failed(fmt.Errorf("write %s: %w", f.hosts, err))
 		}

@@ -59,6 +59,14 @@ func (j *job) targetFlags(c *cobra.Command) {
 	j.sourceFlags(c)
 }
 
+// settingsFlags are the flags of a command that runs nothing and looks at what runs leave.
+func (j *job) settingsFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&j.configFile, "config", defaultConfig, "settings `FILE`")
+	f.StringVar(&j.State, "state", "", "state `DIR` (default /var/lib/homelab-patch-orchestrate)")
+}
+
 // sourceFlags are the flags that say what a run is made of.
 func (j *job) sourceFlags(c *cobra.Command) {
 	j.flags = c

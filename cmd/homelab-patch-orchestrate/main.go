@@ -36,19 +36,13 @@ func run(args []string, stdout, stderr *os.File) int {
 	}
 	out := &printer{out: stdout, err: stderr}
 	code := orchestrator.ExitDone
-	root := &cobra.Command{
+	root := parent(out, &code, &cobra.Command{
 		Use:           name,
 		Short:         "Patch a fleet wave by wave with ansible-playbook",
 		Long:          "Patch every host of patching_targets, wave by wave, with ansible-playbook,\nfrom the controller, which is patched last.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			code = orchestrator.ExitUsage
-			cmd.SetOut(stderr)
-			return cmd.Help()
-		},
-	}
+	})
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -63,6 +57,18 @@ func run(args []string, stdout, stderr *os.File) int {
 		return exitCode(err)
 	}
 	return code
+}
+
+// parent makes a command of c that has only others below it: by itself it shows them, and is a command line that was not
+// understood.
+func parent(out *printer, code *int, c *cobra.Command) *cobra.Command {
+	c.Args = cobra.NoArgs
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		*code = orchestrator.ExitUsage
+		cmd.SetOut(out.err)
+		return cmd.Help()
+	}
+	return c
 }
 
 // usageError is a command line that was not understood.

@@ -23,14 +23,9 @@ const flushWait = 2 * time.Minute
 
 func notifyCommand(out *printer, code *int) *cobra.Command {
 	j := &job{}
-	c := &cobra.Command{
-		Use: "notify", Short: "Messages: check the channels, deliver what waits", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			*code = orchestrator.ExitUsage
-			cmd.SetOut(out.err)
-			return cmd.Help()
-		},
-	}
+	c := parent(out, code, &cobra.Command{
+		Use: "notify", Short: "Messages: check the channels, deliver what waits",
+	})
 	command := func(use, short string, do func(context.Context, io.Reader) error) *cobra.Command {
 		sub := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
 		f := sub.Flags()

@@ -31,8 +31,8 @@ type recorder struct {
 	out     *printer
 	cancel  context.CancelFunc
 	ended   chan struct{}
-	records func(labels []string) []ara.Record // nil if a later process goes on with the run
-	err     chan error                         // has room for the one there is; nil before begin
+	records []ara.Record // nil if a later process goes on with the run
+	err     chan error   // has room for the one there is; nil before begin
 }
 
 // recorder is nil if the settings do not want one.
@@ -149,39 +149,37 @@ func (r *recorder) wait() {
 }
 
 // araRecords is what is put beside the playbooks of a run.
-func araRecords(report orchestrator.Report, grafana, server string) func([]string) []ara.Record {
-	return func([]string) []ara.Record {
-		code := -1
-		if report.ExitCode != nil {
-			code = *report.ExitCode
-		}
-		type host struct {
-			Outcome  orchestrator.Outcome `json:"outcome"`
-			Packages int                  `json:"packages"`
-			Message  string               `json:"message,omitempty"`
-		}
-		hosts := map[string]host{}
-		for _, w := range report.Waves {
-			for _, h := range w.Hosts {
-				n := 0
-				if h.Patch != nil {
-					n = len(h.Patch.Packages)
-				}
-				hosts[h.Name] = host{h.Outcome, n, h.Message}
-			}
-		}
-		records := []ara.Record{
-			{Key: "homelab-patch", Type: "text", Value: fmt.Sprintf("run %s (%s): %s, exit code %d\n%s", report.ID, report.Kind, report.State, code, report.Reason)},
-			{Key: "homelab-patch hosts", Type: "json", Value: hosts},
-		}
-		if grafana != "" {
-			records = append(records, ara.Record{Key: "homelab-patch dashboard", Type: "url", Value: grafana})
-		}
-		if len(report.Waves) > 1 {
-			records = append(records, ara.Record{Key: "homelab-patch waves", Type: "url", Value: ara.LabelPage(server, runLabel(report.ID))})
-		}
-		return records
+func araRecords(report orchestrator.Report, grafana, server string) []ara.Record {
+	code := -1
+	if report.ExitCode != nil {
+		code = *report.ExitCode
 	}
+	type host struct {
+		Outcome  orchestrator.Outcome `json:"outcome"`
+		Packages int                  `json:"packages"`
+		Message  string               `json:"message,omitempty"`
+	}
+	hosts := map[string]host{}
+	for _, w := range report.Waves {
+		for _, h := range w.Hosts {
+			n := 0
+			if h.Patch != nil {
+				n = len(h.Patch.Packages)
+			}
+			hosts[h.Name] = host{h.Outcome, n, h.Message}
+		}
+	}
+	records := []ara.Record{
+		{Key: "homelab-patch", Type: "text", Value: fmt.Sprintf("run %s (%s): %s, exit code %d\n%s", report.ID, report.Kind, report.State, code, report.Reason)},
+		{Key: "homelab-patch hosts", Type: "json", Value: hosts},
+	}
+	if grafana != "" {
+		records = append(records, ara.Record{Key: "homelab-patch dashboard", Type: "url", Value: grafana})
+	}
+	if len(report.Waves) > 1 {
+		records = append(records, ara.Record{Key: "homelab-patch waves", Type: "url", Value: ara.LabelPage(server, runLabel(report.ID))})
+	}
+	return records
 }
 
 // araPage is where in ARA a run is to be seen: the playbook of its only wave, or of the first one that lost a host; else

@@ -53,10 +53,11 @@ func (j *job) post(out *printer) *post {
 	if err != nil {
 		out.warn("%v; the run is not affected, and its messages wait", err)
 	}
+	state := cmp.Or(j.State, d.State)
 	p := &post{
-		box:   notify.Outbox{Dir: filepath.Join(cmp.Or(j.State, d.State), "outbox")},
+		box:   notify.Outbox{Dir: filepath.Join(state, "outbox")},
 		links: message.Links{Grafana: c.Grafana, Runbook: c.Runbook, ARA: c.ARA},
-		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, state: cmp.Or(j.State, d.State), ara: araClient(c), bad: err != nil,
+		send:  message.Send(cmp.Or(j.Send, d.Send)), out: out, state: state, ara: araClient(c), bad: err != nil,
 	}
 	// A channel whose settings cannot be used has messages all the same: they wait. If nothing could be read, nobody
 	// knows which there are.

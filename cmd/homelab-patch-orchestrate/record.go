@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -107,14 +108,14 @@ func (r record) neverBegan(run string, code int, err error) {
 	r.metrics(orchestrator.Report{}, code)
 }
 
-// unreadable says that the run before has ended and left a journal that cannot be read, once. Until the next run nothing
-// else would: the metrics would have it going on. Call it with the lock held.
-func (r record) unreadable(err error) {
-	if m, missing := metrics.Read(r.path); missing != nil || !m.Running {
-		return
+// unreadable says that the run before has ended and left a journal that cannot be read, once, and returns the error for
+// who called. Until the next run nothing else would: the metrics would have it going on. Call it with the lock held.
+func (r record) unreadable(err error) error {
+	if m, missing := metrics.Read(r.path); missing == nil && m.Running {
+		r.post.put(message.Unreadable(err.Error(), r.post.links))
+		r.metrics(orchestrator.Report{}, orchestrator.ExitFailed)
 	}
-	r.post.put(message.Unreadable(err.Error(), r.post.links))
-	r.metrics(orchestrator.Report{}, orchestrator.ExitFailed)
+	return fmt.Errorf("%w; run again: what a host has done it says itself", err)
 }
 
 // end says how a run went that began. A retry that completes the latest full run is that run's success.

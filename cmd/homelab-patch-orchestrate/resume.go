@@ -106,8 +106,7 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 	case errors.Is(err, os.ErrNotExist):
 		return nothing("there is no run")
 	case err != nil:
-		rec.unreadable(err)
-		return orchestrator.ExitFailed, fmt.Errorf("%w; run again: what a host has done it says itself", err)
+		return orchestrator.ExitFailed, rec.unreadable(err)
 	case report.State == orchestrator.Passed, boot && report.State.Final():
 		return nothing(fmt.Sprintf("run %s has ended: %s", report.ID, report.State))
 	case report.State.Final():

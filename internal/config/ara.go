@@ -29,41 +29,28 @@ const keepLeast = 24 * time.Hour
 // ara reads the mapping, and returns everything that is wrong with it.
 func (c *Config) ara(value *yaml.Node) (a ARA, err error) {
 	var errs []error
-	refuse := func(n *yaml.Node, key, problem, hint string) {
-		errs = append(errs, &Error{c.File, n.Line, key, problem, hint})
+	var refuse refuser = func(line int, key, problem, hint string) {
+		errs = append(errs, &Error{c.File, line, key, problem, hint})
 	}
 	pairs := func(n *yaml.Node, of string, known []string, set func(key, value *yaml.Node)) {
 		if n.Kind != yaml.MappingNode {
-			refuse(n, of, "is not a mapping", `write "forward: true" below it`)
+			refuse(n.Line, of, "is not a mapping", `write "forward: true" below it`)
 			return
 		}
-		written := map[string]int{}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			key := n.Content[i]
-			if !slices.Contains(known, key.Value) {
-				refuse(key, key.Value, "is not a setting of "+strconv.Quote(of), unknown(key.Value, known))
-				continue
-			}
-			if line, twice := written[key.Value]; twice {
-				refuse(key, key.Value, "is on line "+strconv.Itoa(line)+" already", "keep one of them")
-				continue
-			}
-			written[key.Value] = key.Line
-			set(key, resolve(n.Content[i+1]))
-		}
+		refuse.fields(n, strconv.Quote(of), known, set)
 	}
 	lists := map[string]*[]string{"facts": &a.Facts, "arguments": &a.Arguments, "results": &a.Results, "files": &a.Files}
 	pairs(value, "ara", []string{"forward", "keep", "ignore"}, func(key, value *yaml.Node) {
 		switch key.Value {
 		case "forward":
 			if value.Tag != "!!bool" {
-				refuse(value, key.Value, "is neither true nor false", "write one of them")
+				refuse(value.Line, key.Value, "is neither true nor false", "write one of them")
 			}
 			a.Forward = strings.EqualFold(value.Value, "true")
 		case "keep":
 			keep, err := time.ParseDuration(value.Value)
 			if value.Kind != yaml.ScalarNode || err != nil || keep < keepLeast {
-				refuse(value, key.Value, "is not a duration of a day or more", "write hours, such as 2160h for 90 days")
+				refuse(value.Line, key.Value, "is not a duration of a day or more", "write hours, such as 2160h for 90 days")
 			}
 			a.Keep = keep
 		case "ignore":
@@ -71,7 +58,7 @@ func (c *Config) ara(value *yaml.Node) (a ARA, err error) {
 				for _, item := range items(value) {
 					item = resolve(item)
 					if _, err := path.Match(item.Value, ""); item.Kind != yaml.ScalarNode || item.Tag != "!!str" || item.Value == "" || err != nil {
-						refuse(item, key.Value, "is not a pattern", "write a name, or one with * and ? in quotes; or a list of them")
+						refuse(item.Line, key.Value, "is not a pattern", "write a name, or one with * and ? in quotes; or a list of them")
 						continue
 					}
 					*lists[key.Value] = append(*lists[key.Value], item.Value)

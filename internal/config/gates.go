@@ -87,7 +87,7 @@ func (c *Config) gates(value *yaml.Node) (all []Gate, err error) {
 
 // gate reads one gate.
 func (c *Config) gate(item *yaml.Node) (g Gate, errs []error) {
-	refuse := func(line int, key, problem, hint string) {
+	var refuse refuser = func(line int, key, problem, hint string) {
 		errs = append(errs, &Error{c.File, line, key, problem, hint})
 	}
 	if item.Kind != yaml.MappingNode {
@@ -95,29 +95,19 @@ func (c *Config) gate(item *yaml.Node) (g Gate, errs []error) {
 		return g, errs
 	}
 	keys := gateKeys()
-	kind, written := "", map[string]int{}
-	for i := 0; i+1 < len(item.Content); i += 2 {
-		key, value := item.Content[i], resolve(item.Content[i+1])
-		kinds, ok := keys[key.Value]
-		if !ok {
-			refuse(key.Line, key.Value, "is not a setting of a gate", unknown(key.Value, slices.Sorted(maps.Keys(keys))))
-			continue
-		}
-		if line, twice := written[key.Value]; twice {
-			refuse(key.Line, key.Value, "is on line "+strconv.Itoa(line)+" already", "keep one of them")
-			continue
-		}
-		written[key.Value] = key.Line
+	kind := ""
+	written := refuse.fields(item, "a gate", slices.Sorted(maps.Keys(keys)), func(key, value *yaml.Node) {
+		kinds := keys[key.Value]
 		if kinds == nil && kind != "" {
 			refuse(key.Line, key.Value, "is in a gate that has "+strconv.Quote(kind), "make two gates of it")
-			continue
+			return
 		} else if kinds == nil {
 			kind = key.Value
 		}
 		if problem, hint := c.setGate(&g, key.Value, value); problem != "" {
 			refuse(value.Line, key.Value, problem, hint)
 		}
-	}
+	})
 	if written["name"] == 0 {
 		refuse(item.Line, "gates", "has a gate without a name", "add name:, which is what messages call it")
 	}

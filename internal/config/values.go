@@ -215,6 +215,29 @@ func unknown(key string, known []string) string {
 	return "there are " + strings.Join(known, ", ")
 }
 
+// refuser notes that something is wrong with a key.
+type refuser func(line int, key, problem, hint string)
+
+// fields gives set each key of a mapping that is known and there for the first time, with what its value stands for, and
+// returns the line of each. of says of what it is a setting.
+func (refuse refuser) fields(mapping *yaml.Node, of string, known []string, set func(key, value *yaml.Node)) (lines map[string]int) {
+	lines = map[string]int{}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		key := mapping.Content[i]
+		line, twice := lines[key.Value]
+		switch {
+		case !slices.Contains(known, key.Value):
+			refuse(key.Line, key.Value, "is not a setting of "+of, unknown(key.Value, known))
+		case twice:
+			refuse(key.Line, key.Value, "is on line "+strconv.Itoa(line)+" already", "keep one of them")
+		default:
+			lines[key.Value] = key.Line
+			set(key, resolve(mapping.Content[i+1]))
+		}
+	}
+	return lines
+}
+
 // resolve follows a YAML alias to the value it stands for.
 func resolve(value *yaml.Node) *yaml.Node {
 	if value.Kind == yaml.AliasNode {

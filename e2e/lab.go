@@ -173,6 +173,21 @@ func (l *Lab) RepoState(state string) {
 	l.do("repo-state", state)
 }
 
+// Packages has the repository offer made-up packages besides, and no others of before, from the next [Lab.RepoState] on. Each
+// is a name, a version and fields, as mkdeb of lab/packages.sh takes them.
+func (l *Lab) Packages(packages ...[]string) {
+	l.t.Helper()
+	var list strings.Builder
+	for _, p := range packages {
+		list.WriteString(strings.Join(p, "\t") + "\n")
+	}
+	cmd := l.command(l.t.Context(), "packages")
+	cmd.Stdin = strings.NewReader(list.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		l.t.Fatalf("lab packages: %v\n%s", err, out)
+	}
+}
+
 // RepoStamp has the next [Lab.RepoState] be of the second after at, the date that apt compares with its host's clock.
 func (l *Lab) RepoStamp(at time.Time) {
 	l.t.Helper()

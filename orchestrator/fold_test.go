@@ -20,7 +20,10 @@ const published = `{"version":1,"run":"20261122T040000Z-1a2b3c","check":false,"h
 	"reboot_required":true,"reboot_reasons":["a newer kernel"],"reboot_futile":true,"reboot_due":true,"reboot_forecast":"yes","rebooted":true,
 	"kernel":{"running":"6.1.0-40","installed":"6.1.0-41","state":"newer"},"services_restarted":["ssh.service"],
 	"failed_units":{"before":["a.service"],"after":["a.service","b.service"]},"dpkg_audit":"half","reattached":true,
-	"failure":{"phase":"upgrade","reason":"dpkg gave up on openssl","detail":"exit status 1"}}`
+	"failure":{"phase":"upgrade","reason":"dpkg gave up on openssl","detail":"exit status 1"},
+	"suite":"bookworm","architecture":"amd64","archives":{"Debian Debian oldstable 12":"ab12"},
+	"conffile_prompts":[{"package":"ssh","path":"/etc/ssh/sshd_config","expected":"unknown"}],
+	"services_forecast":[{"service":"ssh.service","packages":["libssl3"],"restarted":true}]}`
 
 // word is the event in which the role publishes about a host.
 func word(host, patch string) runner.Event {

@@ -59,6 +59,13 @@ type Orchestrator struct {
 	// Preflight says what the upgrade of the controller would change, in check mode, before its wave begins; nil is not
 	// asked. What would take the engine away from under the run halts it.
 	Preflight Engine
+	// Prepare has all hosts of the plan download what they get before the first wave, so that each wave gets the versions
+	// of those before it; Wave.Versions says what is planned already. Nil prepares nobody.
+	Prepare Engine
+	// Versions is versions that were planned before; nil is none. Without Prepare they are installed as they are.
+	Versions *Versions
+	// From says where Versions is from, for people.
+	From string
 	// Stop, once closed, lets the wave under way finish and begins no other; nil never does.
 	Stop <-chan struct{}
 	// Progress is called with each event of the engine; nil is not. While it runs, the engine waits.
@@ -95,6 +102,9 @@ func (o *Orchestrator) Run(ctx context.Context, run *Run, plan *Plan) (Report, e
 	}
 	if err == nil {
 		err = s.begin(ctx)
+	}
+	if err == nil {
+		err = s.prepare(ctx)
 	}
 	if err == nil {
 		err = s.waves(ctx, 0)
@@ -153,7 +163,9 @@ type session struct {
 	plan    *Plan
 	report  Report
 	changes []Change
-	unsure  map[int]bool // waves that an earlier process was in the middle of
+	// versions is what hosts get; nil if that is whatever the archive has.
+	versions *Versions
+	unsure   map[int]bool // waves that an earlier process was in the middle of
 }
 
 func (o *Orchestrator) session(run *Run, plan *Plan) *session {

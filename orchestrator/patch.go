@@ -28,6 +28,12 @@ type Patch struct {
 	DpkgAudit         string        `json:"dpkg_audit"` // empty if dpkg has no complaint
 	Reattached        bool          `json:"reattached"` // an earlier run had started the work
 	Failure           *Failure      `json:"failure"`    // nil if the role came to its end
+	// What only a plan says; empty in the result of an upgrade.
+	Suite            string            `json:"suite"`        // such as bookworm
+	Architecture     string            `json:"architecture"` // of dpkg
+	Archives         map[string]string `json:"archives"`     // hashes of the Release files that were planned by
+	ConffilePrompts  []ConffilePrompt  `json:"conffile_prompts"`
+	ServicesForecast []ServiceForecast `json:"services_forecast"`
 }
 
 // HostHold is a MAINTENANCE file on the host.
@@ -41,6 +47,11 @@ type Package struct {
 	From     string `json:"from"` // empty if it is new
 	To       string `json:"to"`   // empty if it is removed
 	Security bool   `json:"security"`
+	// The rest is what a plan says besides; empty in the result of an upgrade.
+	Origin        string `json:"origin,omitempty"`         // archive, as apt words it
+	Size          int64  `json:"size,omitempty"`           // of the download, in bytes; -1 if the lists do not say
+	Source        string `json:"source,omitempty"`         // name of the source package
+	SourceVersion string `json:"source_version,omitempty"` // its version
 }
 
 // HeldPackage is a package that somebody put on hold.
@@ -63,6 +74,20 @@ type Kernel struct {
 	Running   string `json:"running"`
 	Installed string `json:"installed"`
 	State     string `json:"state"` // current, newer (is installed), or unknown
+}
+
+// ConffilePrompt is a changed conffile of a package that will be upgraded. It is kept; dpkg would ask of it.
+type ConffilePrompt struct {
+	Package  string `json:"package"`
+	Path     string `json:"path"`
+	Expected string `json:"expected"` // unknown: whether the new package has another one is in it alone
+}
+
+// ServiceForecast is a service that uses files of packages which will be upgraded.
+type ServiceForecast struct {
+	Service   string   `json:"service"`
+	Packages  []string `json:"packages"`
+	Restarted bool     `json:"restarted"` // false: only a reboot replaces it
 }
 
 // FailedUnits is systemd's failed units before and after.

@@ -63,6 +63,8 @@ type Wave struct {
 	Number int    // the N of patching_waveN
 	Group  string // name of the wave's group
 	Hosts  []Host // sorted by name; never empty in a plan
+	// Versions is what its hosts get, and nothing else; nil is whatever the archive has when their turn comes.
+	Versions *Versions
 }
 
 // Names returns the names of the wave's hosts.

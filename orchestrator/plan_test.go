@@ -20,9 +20,9 @@ func TestPlan(t *testing.T) {
 	want := &Plan{
 		Controller: "controller",
 		Waves: []Wave{
-			{0, "patching_wave0", []Host{{Name: "canary", Address: "canary"}}},
-			{1, "patching_wave1", []Host{{Name: "db", Address: "db"}, {Name: "web", Address: "192.0.2.7", Optional: true}}},
-			{2, "patching_wave2", []Host{{Name: "controller", Address: "controller", Local: true, Controller: true}}},
+			{Number: 0, Group: "patching_wave0", Hosts: []Host{{Name: "canary", Address: "canary"}}},
+			{Number: 1, Group: "patching_wave1", Hosts: []Host{{Name: "db", Address: "db"}, {Name: "web", Address: "192.0.2.7", Optional: true}}},
+			{Number: 2, Group: "patching_wave2", Hosts: []Host{{Name: "controller", Address: "controller", Local: true, Controller: true}}},
 		},
 		Unpatched: []Unpatched{{"printer", "not in patching_targets"}},
 	}

@@ -26,6 +26,9 @@ func (s *session) preflight(ctx context.Context, i int) error {
 	halt := func(reason string, err error) error {
 		return &HaltError{Wave: wave.Number, Reason: fmt.Sprintf("halted before wave %d: %s", wave.Number, reason), Err: err}
 	}
+	if h := s.versions.host(name); h != nil && h.Packages != nil { // what it gets is known
+		return s.judgeAhead(name, h.Packages, halt)
+	}
 	if i == 0 { // the run's folder is made with the first entry of its journal
 		if err := s.commit(ctx); err != nil {
 			return err
@@ -43,7 +46,12 @@ func (s *session) preflight(ctx context.Context, i int) error {
 	if patch == nil {
 		return nil // a playbook that does not say; if the host is in no state to, its wave will tell
 	}
-	notes, problem := foresee(patch.Packages)
+	return s.judgeAhead(name, patch.Packages, halt)
+}
+
+// judgeAhead notes what of the controller's upgrade matters to the run, and halts it if that would break it.
+func (s *session) judgeAhead(name string, packages []Package, halt func(string, error) error) error {
+	notes, problem := foresee(packages)
 	for _, n := range notes {
 		s.report.Notes = append(s.report.Notes, fmt.Sprintf("the upgrade of %s, which runs this, %s", name, n))
 	}

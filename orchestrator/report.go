@@ -48,16 +48,18 @@ type Report struct {
 	Boot       string       `json:"boot,omitempty"` // boot of the controller in which the run was last at work
 	Started    time.Time    `json:"started"`
 	Ended      time.Time    `json:"ended,omitzero"`
-	ExitCode   *int         `json:"exit_code"`         // nil until State is final
-	Reason     string       `json:"reason"`            // how it ended and why, in words
-	Controller string       `json:"controller"`        // name of the host that ran it
-	Project    *Project     `json:"project"`           // nil if there is none to compare
-	Engine     string       `json:"engine"`            // version of ansible-core; empty if it never came up
-	Budget     int          `json:"budget"`            // hosts a wave may lose
-	Waves      []WaveReport `json:"waves"`             // every wave of the plan
-	Reboot     *Reboot      `json:"reboot,omitempty"`  // of the controller; nil if none was asked for
-	Resumed    []time.Time  `json:"resumed,omitempty"` // when later processes went on with the run
-	Notes      []string     `json:"notes,omitempty"`   // what a person should know besides
+	ExitCode   *int         `json:"exit_code"`  // nil until State is final
+	Reason     string       `json:"reason"`     // how it ended and why, in words
+	Controller string       `json:"controller"` // name of the host that ran it
+	Project    *Project     `json:"project"`    // nil if there is none to compare
+	Engine     string       `json:"engine"`     // version of ansible-core; empty if it never came up
+	Budget     int          `json:"budget"`     // hosts a wave may lose
+	Waves      []WaveReport `json:"waves"`      // every wave of the plan
+	// Versions is those that the run installs, the same in every wave; nil if each wave takes what the archive has.
+	Versions *VersionsReport `json:"versions,omitempty"`
+	Reboot   *Reboot         `json:"reboot,omitempty"`  // of the controller; nil if none was asked for
+	Resumed  []time.Time     `json:"resumed,omitempty"` // when later processes went on with the run
+	Notes    []string        `json:"notes,omitempty"`   // what a person should know besides
 }
 
 // Reboot is a request that the controller reboot itself. A run makes one at most.

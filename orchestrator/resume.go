@@ -111,7 +111,9 @@ func (o *Orchestrator) Resume(ctx context.Context, run *Run, plan *Plan) (Report
 		if next < 0 {
 			next = len(report.Waves)
 		}
-		err = s.waves(ctx, next)
+		if err = s.prepare(ctx); err == nil {
+			err = s.waves(ctx, next)
+		}
 	}
 	return s.conclude(ctx, err)
 }

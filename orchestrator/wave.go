@@ -41,7 +41,10 @@ func (s *session) wave(ctx context.Context, i int) error {
 			return err
 		}
 	}
-	err := checkBudget(*w, s.Policy.Budget)
+	err := checkDrift(*w)
+	if err == nil {
+		err = checkBudget(*w, s.Policy.Budget)
+	}
 	if err == nil && s.mustReboot(ctx, i) {
 		return s.awaitReboot(ctx, i)
 	}
@@ -168,6 +171,7 @@ func (s *session) sameProject(halt func(string, error) error) error {
 // patch has the engine work on the hosts of the wave that have no outcome yet.
 func (s *session) patch(ctx context.Context, i int) error {
 	wave := s.plan.Waves[i]
+	wave.Versions = s.versions
 	wave.Hosts = slices.DeleteFunc(slices.Clone(wave.Hosts), func(h Host) bool {
 		return s.report.Waves[i].host(h.Name).Outcome != Undecided
 	})

@@ -152,12 +152,12 @@ class Patching(Host):
         for name in ('REQUEST', 'RESULT', 'PROGRESS'):
             self.patch(unit, name, self.path(name))
         self.patch(unit, 'has_systemd', lambda: True)
-        self.patch(unit, 'unit_active', lambda: False)
+        self.patch(unit, 'unit_active', lambda unit='': False)
         self.patch(unit, 'boot_id', lambda: self.boot)
         self.patch(unit, 'start', self.start)
         self.patch(unit.time, 'sleep', lambda _seconds: None)
 
-    def start(self, run, _policy):
+    def start(self, run, _policy, _plan):
         self.assertNotIn(system.PULL, self.working)
         self.assertIn('run ' + run, self.forbidden())       # the lease comes first
         self.started.append(run)

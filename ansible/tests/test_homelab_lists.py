@@ -150,7 +150,7 @@ class Age(unittest.TestCase):
                             ('run', self.run_apt)):
             self.patch(lists, name, value)
         self.patch(lists.time, 'time', lambda: self.now)
-        self.patch(upgrade, 'write_durable', lambda path, data: self.write(os.path.basename(path), self.now))
+        self.patch(lists, 'write_durable', lambda path, data: self.write(os.path.basename(path), self.now))
         self.reached = HITS
         self.write('x_InRelease', self.now)
 

@@ -299,7 +299,8 @@ class Program(unittest.TestCase):
             'version', 'run', 'check', 'hold', 'packages', 'held_packages', 'kept_back', 'excluded', 'conffiles',
             'lists_age_seconds', 'warnings', 'reboot_required', 'reboot_reasons', 'reboot_forecast', 'reboot_due',
             'rebooted', 'reboot_futile', 'kernel',
-            'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'failure']))
+            'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'failure', 'suite',
+            'architecture', 'archives', 'conffile_prompts', 'services_forecast']))
 
 
 POLICY = {'lock_timeout': 300}
@@ -319,7 +320,7 @@ class Run(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
         self.states, self.files, self.started = [], {}, []
-        for name, fake in (('has_systemd', lambda: True), ('unit_active', lambda: self.states.pop(0)),
+        for name, fake in (('has_systemd', lambda: True), ('unit_active', lambda unit='': self.states.pop(0) if not unit else False),
                            ('read_json', self.files.get), ('boot_id', lambda: 'one'),
                            ('start', self.start), ('lost', lambda run: {'lost': run})):
             patch = mock.patch.object(unit, name, fake)
@@ -329,7 +330,7 @@ class Run(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def start(self, run, policy):
+    def start(self, run, policy, plan):
         with open(system.LOCK, 'w', encoding='utf-8') as f, self.assertRaises(BlockingIOError):
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)       # two starters: the second waits, then looks again
         self.started.append(run)

@@ -35,6 +35,7 @@ class Files(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
+        self.patch(upgrade.freeze, 'FOLDER', os.path.join(self.folder, 'cache'))
         for module in (system, reboot, unit, upgrade):
             for name in ('STATE', 'LOCK', 'APT_LOG', 'APT_STATUS', 'BEFORE', 'FUTILE', 'PROGRESS', 'REQUEST', 'RESULT'):
                 if hasattr(module, name):

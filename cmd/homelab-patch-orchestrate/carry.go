@@ -94,6 +94,16 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 	}
 	w.rec.end(report, code, w.store)
 	recorder.end(&report, w.rec.post)
+	if w.job.shown != nil {
+		if werr := w.job.shown(w.out, report); werr != nil {
+			return orchestrator.ExitFailed, werr
+		}
+		if err != nil && err.Error() == report.Reason {
+			w.out.note("%s", report.Reason)
+			err = errTold
+		}
+		return code, err
+	}
 	if w.job.json {
 		if werr := w.out.json(report); werr != nil {
 			w.out.warn("print the report: %v", werr)
@@ -124,7 +134,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	j := w.job
 	playbook := runner.Playbook{
 		Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
-		Vars: roleVars(run.ID, announcer), Forks: j.Forks,
+		Vars: j.vars(run.ID, announcer), Forks: j.Forks,
 		Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(), Labels: labels(run.ID, w.rec.kind),
 		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()},
 	}
@@ -134,10 +144,16 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		Schedule: j.Schedule, Now: j.now, Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
 	}
+	if j.planning { // to look ahead nobody has to be let
+		o.Hold = nil
+	}
 	if j.check {
 		return o, nil
 	}
-	var err error
+	err := w.pin(o, playbook, run)
+	if err != nil {
+		return nil, err
+	}
 	if len(j.Schedule.Windows)+len(j.Schedule.Blackouts) > 0 { // else nobody asks, and journals are many
 		if o.Took, err = w.store.Durations(); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ type local struct {
 	dir      string // of the run
 	document bool   // the result comes from the stock callback's document
 	wave     bool   // what it does is a wave, and not something around it
+	what     string // what it does, if it is of no wave
 }
 
 // Run implements [orchestrator.Engine].
@@ -33,11 +35,20 @@ func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Ev
 		return runner.Result{}, err
 	}
 	defer events.Close()
-	fmt.Fprintf(log, "==== wave %d, %s ====\n", w.Number, time.Now().UTC().Format(time.RFC3339))
+	what := l.what
+	if what == "" {
+		what = fmt.Sprintf("wave %d", w.Number)
+	}
+	now := time.Now().UTC()
+	fmt.Fprintf(log, "==== %s, %s ====\n", what, now.Format(time.RFC3339))
 
 	p := l.playbook
 	p.Log, p.Events = log, events
 	p.Hosts = w.Names()
+	if w.Versions != nil {
+		p.Vars = maps.Clone(p.Vars)
+		p.Vars["homelab_patch_plan"] = w.Versions.Vars(p.Hosts, now.Format(time.RFC3339Nano))
+	}
 	if l.wave {
 		p.Labels = append(slices.Clone(p.Labels), waveLabel(w.Number))
 	}

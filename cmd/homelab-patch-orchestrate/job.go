@@ -42,6 +42,11 @@ type job struct {
 	of       *orchestrator.Report // of a retry: the run whose hosts it has
 	outcomes []orchestrator.Outcome
 
+	planning bool                                      // of a dry run: all that can be foreseen, of each host
+	planFile string                                    // what is to be installed, made by plan --out
+	versions *orchestrator.Versions                    // read from it
+	shown    func(*printer, orchestrator.Report) error // prints the report in place of the summary
+
 	script   bool     // called as the shell script was: only ever a dry run
 	readOnly bool     // nothing is run, so nothing need be unpacked
 	carried  bool     // the playbook is the one in this binary
@@ -149,7 +154,7 @@ func (j *job) resolve() error {
 	if j.script && !j.check {
 		return errors.New("--check was taken for the value of the flag before it; nothing was done")
 	}
-	for _, name := range []string{"limit", "project", "inventory", "playbook", "config", "state", "textfile", "callback"} {
+	for _, name := range []string{"limit", "project", "inventory", "playbook", "config", "state", "textfile", "callback", "plan", "out"} {
 		if f := j.flags.Flags().Lookup(name); f != nil && f.Changed && strings.Trim(f.Value.String(), `[]"`) == "" {
 			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
 		}
@@ -210,6 +215,9 @@ func (j *job) resolve() error {
 			return err
 		}
 		return &settingsError{err}
+	}
+	if err := j.pinnable(); err != nil {
+		return err
 	}
 	return nil
 }

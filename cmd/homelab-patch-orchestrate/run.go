@@ -34,6 +34,7 @@ SIGINT and SIGTERM.`,
 	}
 	f := c.Flags()
 	f.BoolVar(&j.check, "check", false, "change nothing; show what would change")
+	f.StringVar(&j.planFile, "plan", "", "install exactly the versions in `FILE`, made by plan --out, or stop: plan drift")
 	f.BoolVar(&j.diff, "diff", false, "show differences of files in ansible.log")
 	j.targetFlags(c)
 	f.StringVar(&j.callback, "callback", "", "`json`: take results from the document of the stdout callback ansible.posix.json, kept as wave-N.json")
@@ -100,7 +101,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 	}
 	defer lock.Close()
 	rec.untold(store)
-	if held, reason, err := orchestrator.HoldFile(j.Hold)(); err == nil && held {
+	if held, reason, err := orchestrator.HoldFile(j.Hold)(); err == nil && held && !j.planning {
 		rec.held(reason)
 		return orchestrator.ExitHeld, &orchestrator.HeldError{Reason: reason}
 	}
@@ -120,6 +121,9 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		policy.Of = j.of.ID
 		plan, err = plan.Left(*j.of, j.outcomes...)
 	}
+	if err == nil && j.versions != nil {
+		err = j.versions.Fits(plan, time.Now())
+	}
 	if cause := context.Cause(ctx); cause != nil || closed(stop) {
 		err = &orchestrator.InterruptError{Reason: "stopped before the first wave: nothing was touched", Err: cause}
 	}
@@ -129,7 +133,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 			o := orchestrator.Orchestrator{Policy: j.asked(), Observe: func(_ context.Context, c orchestrator.Change) { w.leftover(run.ID, c) }}
 			_, err = o.Fail(context.WithoutCancel(ctx), run, err)
 		}
-		if code != orchestrator.ExitUsage || rec.kind == orchestrator.Full { // else the flags may be to blame
+		if code != orchestrator.ExitUsage || rec.kind == orchestrator.Full && j.versions == nil { // else the flags may be to blame
 			rec.neverBegan(run.ID, code, err)
 		}
 		return code, err

@@ -62,4 +62,12 @@ build_packages() {
   for name in "$d"/*/; do index "$name"; done
 }
 
+# packages DIR: an archive of the packages on standard input, and no others
+packages() {
+  local line
+  rm -rf "$1"; mkdir -p "$1"
+  while IFS=$'\t' read -ra line; do mkdeb "$1" "${line[@]}"; done
+  index "$1"
+}
+
 index() { (cd "$1" && apt-ftparchive packages . >Packages); }

@@ -21,6 +21,7 @@ publish() {
       real) main+=" $packages/main"; security="$packages/security $ctl/security" ;;
       *) die "unknown state $state: old, new or real" ;;
     esac
+    [ ! -d "$RUN/extra" ] || main+=" $RUN/extra"
     case $suite in
       bookworm) number=12 name=oldstable ;;
       trixie) number=13 name=stable ;;

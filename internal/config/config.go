@@ -58,6 +58,9 @@ type Config struct {
 	WaveDeadline time.Duration
 	// EngineUpgrade is key "engine_upgrade": the controller may get another minor version of Python or Ansible in a run.
 	EngineUpgrade bool
+	// Versions is key "versions": pinned or latest. Empty, the default, is pinned for a full run of the carried playbook, and
+	// latest for any other.
+	Versions string
 	// Hold is key "hold": while this file exists, nothing is patched; default /etc/homelab/MAINTENANCE.
 	Hold string
 	// HostHolds is key "host_holds": a host is not patched while this folder has a file with its name; default

@@ -51,8 +51,9 @@ func (c *Config) known() map[string]any {
 	return map[string]any{
 		"project": &c.Project, "inventory": &c.Inventory, "playbook": &c.Playbook,
 		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "host_holds": &c.HostHolds, "private_key": &c.PrivateKey,
-		"notify_env": &c.NotifyEnv, "send": (*word)(&c.Send),
-		"forks": &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
+		"notify_env": &c.NotifyEnv, "send": word{&c.Send, []string{"always", "change", "failure"}},
+		"versions": word{&c.Versions, []string{"pinned", "latest"}},
+		"forks":    &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
 		"gates": &c.Gates, "failed_units": &c.FailedUnits, "ara": &c.ARA,
 		"window": &c.Schedule.Windows, "blackout": &c.Schedule.Blackouts, "timezone": &c.Schedule.Location,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
@@ -60,9 +61,10 @@ func (c *Config) known() map[string]any {
 }
 
 // word is one of a few.
-type word string
-
-var sends = []string{"always", "change", "failure"}
+type word struct {
+	to  *string
+	few []string
+}
 
 // set puts the value of one key where it belongs.
 func (c *Config) set(key, value *yaml.Node) error {
@@ -80,11 +82,11 @@ func (c *Config) set(key, value *yaml.Node) error {
 	// Zero forks or an instant deadline would stop every run before it began.
 	positive := key.Value == "forks" || strings.HasSuffix(key.Value, "_deadline")
 	switch field := field.(type) {
-	case *word:
-		if !slices.Contains(sends, value.Value) {
-			return refuse("is none of "+strings.Join(sends, ", "), "write one of them")
+	case word:
+		if !slices.Contains(field.few, value.Value) {
+			return refuse("is none of "+strings.Join(field.few, ", "), "write one of them")
 		}
-		*field = word(value.Value)
+		*field.to = value.Value
 	case *string:
 		path, problem := c.path(value)
 		if problem != "" {

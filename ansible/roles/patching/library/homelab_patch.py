@@ -4,7 +4,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.homelab_health import health
 from ansible.module_utils.homelab_plan import look, plan
 from ansible.module_utils.homelab_system import Failure
-from ansible.module_utils.homelab_unit import record, settle, upgrade
+from ansible.module_utils.homelab_unit import prepare, record, settle, upgrade
 
 DOCUMENTATION = r'''
 module: homelab_patch
@@ -15,12 +15,13 @@ options:
   action:
     description:
       - C(look) says whether the host is on hold or cannot be patched; C(plan) what an upgrade would change.
+      - C(prepare) has a unit plan and download the upgrade of a run, and waits for it. No package is changed.
       - C(upgrade) takes the host's lease, and has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
         a reboot; C(record) writes the host's metrics, has units of the host write them from then on, marks the
         result of I(run) as published and gives the lease up; C(health) returns I(homelab_health), what systemd says now.
     type: str
     required: true
-    choices: [look, plan, upgrade, settle, record, health]
+    choices: [look, plan, prepare, upgrade, settle, record, health]
   run:
     description: Id of the run. Empty for C(look) makes one up, which is returned in the result.
     type: str
@@ -37,8 +38,20 @@ options:
       min_free_mib: {type: dict, required: true}
       remove_unattended_upgrades: {type: bool, required: true}
       textfile_dir: {type: path, required: true}
+  detailed:
+    description: Whether C(plan) plans with lists of this moment, and tells all that can be foreseen.
+    type: bool
+    default: false
+  plan:
+    description: Versions of the run, for C(prepare) and C(upgrade). Without it they are whatever the mirror has.
+    type: dict
+    suboptions:
+      id: {type: str, required: true, description: Of the plan; the same for all hosts.}
+      attempt: {type: str, required: true, description: C(prepare) is done once for each.}
+      packages: {type: dict, description: 'Version by name, empty for a removal. Missing: the host was not prepared.'}
+      others: {type: dict, description: 'Of a host that was not prepared: the versions of other hosts, by suite and architecture.'}
   wait:
-    description: Seconds that C(upgrade) and C(settle) wait at most before they return.
+    description: Seconds that C(prepare), C(upgrade) and C(settle) wait at most before they return.
     type: int
     default: 60
   success:
@@ -54,13 +67,15 @@ def act(module):
     if p['action'] == 'look':
         return {'result': look(p['run'])}
     if p['action'] == 'plan':
-        return {'result': plan(p['policy'], p['run'])}
+        return {'result': plan(p['policy'], p['run'], p['detailed'])}
     if p['action'] == 'health':
         return {'homelab_health': health()}
     if module.check_mode:
         return {'skipped': True, 'msg': 'not in check mode'}
+    if p['action'] == 'prepare':
+        return prepare(p['run'], p['policy'], p['wait'], p['plan'])
     if p['action'] == 'upgrade':
-        return upgrade(p['run'], p['policy'], p['wait'])
+        return upgrade(p['run'], p['policy'], p['wait'], p['plan'])
     if p['action'] == 'settle':
         return {'result': settle(p['run'], p['wait'])}
     changed, warnings = record(p['run'], p['policy'], p['success'])
@@ -72,7 +87,7 @@ def act(module):
 def main():
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         'action': {'type': 'str', 'required': True, 'choices': [
-            'look', 'plan', 'upgrade', 'settle', 'record', 'health']},
+            'look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'health']},
         'run': {'type': 'str', 'default': ''},
         'policy': {'type': 'dict', 'options': {
             'upgrade_type': {'type': 'str', 'choices': ['security', 'security_only', 'dist'], 'required': True},
@@ -83,6 +98,13 @@ def main():
             'min_free_mib': {'type': 'dict', 'required': True},
             'remove_unattended_upgrades': {'type': 'bool', 'required': True},
             'textfile_dir': {'type': 'path', 'required': True},
+        }},
+        'detailed': {'type': 'bool', 'default': False},
+        'plan': {'type': 'dict', 'options': {
+            'id': {'type': 'str', 'required': True},
+            'attempt': {'type': 'str', 'required': True},
+            'packages': {'type': 'dict'},
+            'others': {'type': 'dict'},
         }},
         'wait': {'type': 'int', 'default': 60},
         'success': {'type': 'bool', 'default': False},

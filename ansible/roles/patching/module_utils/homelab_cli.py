@@ -4,6 +4,7 @@ import os
 import sys
 
 from . import homelab_metrics as metrics
+from . import homelab_prepare as prepare
 from . import homelab_upgrade as upgrade
 from .homelab_apt import LIVE
 from .homelab_system import REQUEST, read_json
@@ -16,6 +17,8 @@ def main(argv):
     parser = argparse.ArgumentParser(prog='homelab-patch', description='Patches this host; begun by the role patching.')
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('apply', help='carry out the request in the state directory (run by homelab-patch.service)')
+    commands.add_parser('prepare', help='plan and download by the request in the state directory '
+                        '(run by homelab-patch-prepare.service)')
     write = commands.add_parser('metrics', help='write patch.prom anew; keeps the time of the last success')
     write.add_argument('--textfile-dir', help='folder of patch.prom (default: that of the last run, or %s)' % TEXTFILES)
     args = parser.parse_args(argv)
@@ -24,6 +27,9 @@ def main(argv):
         return 1
     if args.command == 'apply':
         upgrade.apply()
+        return 0
+    if args.command == 'prepare':
+        prepare.prepare()
         return 0
     request = read_json(REQUEST) or {}
     folder = args.textfile_dir or request.get('policy', {}).get('textfile_dir', TEXTFILES)

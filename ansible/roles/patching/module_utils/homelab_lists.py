@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from .homelab_apt import PRIVATE, first_error
-from .homelab_system import STATE, read_text, run, tail
+from .homelab_system import STATE, Failure, read_text, run, tail, write_durable
 
 LISTS = '/var/lib/apt/lists'
 # When all of Debian's sources were last reached, as far as we saw. Times of apt's own files do not tell: they are the
@@ -157,6 +157,27 @@ def refresh(options=(), timeout=900):
     """Run `apt-get update` and judge it."""
     done = run(['apt-get', 'update'] + TIMEOUTS + list(options), timeout=timeout)
     return judge(done, source_origins(options))
+
+
+def renew(max_age):
+    """Refresh the host's own lists; (their age, warnings). A third party's broken source is a warning; Debian's own ends
+    the run."""
+    seen = refresh()
+    warnings = list(seen.warnings)
+    if seen.problem:
+        raise Failure('lists', seen.problem, seen.detail)
+    if seen.fresh:
+        write_durable(STAMP, b'')
+    old = age()
+    if old < 0:
+        raise Failure('lists', 'there are no package lists of Debian\'s, although nothing failed: look at the sources '
+                      'in /etc/apt')
+    if old > max_age:
+        raise Failure('lists', 'the package lists are %d hours old: apt-get update did not reach all of Debian\'s '
+                      'sources, although it reports no failure: look at the sources in /etc/apt' % (old // 3600))
+    if not seen.fresh:
+        warnings.append('not all of Debian\'s sources were reached: the package lists are %d hours old' % (old // 3600))
+    return old, warnings
 
 
 def age():

@@ -4,6 +4,8 @@ import re
 import time
 
 from . import homelab_apt as apt
+from . import homelab_forecast as forecast
+from . import homelab_freeze as freeze
 from . import homelab_lists as lists
 from . import homelab_reboot as reboot
 from .homelab_system import Failure, empty_result, failed_units, has_systemd, hold, read_text
@@ -32,10 +34,11 @@ def look(run_id):
     return result
 
 
-def survey(policy, have, options=apt.PRIVATE):
+def survey(policy, have, options=apt.PRIVATE, given=None):
     """What this policy would do now: changes, removals, what is left out and why, and the pins to do it with.
 
-    have is apt.installed(). Raises Failure when apt cannot plan at all.
+    have is apt.installed(). given is the plan of the run: then it is that or nothing. Raises Failure when apt cannot plan
+    at all, or, with the words plan drift, when it cannot bring about what was planned.
     """
     command, patterns = COMMANDS[policy['upgrade_type']], policy['exclude']
     first = apt.SECURITY_FIRST if policy['upgrade_type'] == 'security_only' else ''
@@ -54,6 +57,11 @@ def survey(policy, have, options=apt.PRIVATE):
     if touched:
         raise Failure('plan', 'the upgrade would change %s, which patching_exclude keeps as it is: look at what needs it '
                       'with apt-get -s %s' % (', '.join(touched), ' '.join(command)))
+    unplanned, warnings = {}, []
+    if given:
+        sim, pins, unplanned = narrow(given, have, command, sim, pins, options)
+        if unplanned:
+            warnings.append('nobody planned %s for a host of this kind: left for the next run' % words(unplanned))
     holds = apt.held(options)
     kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
     versions = apt.candidates(sorted(set(holds + kept + excluded)), first, options)
@@ -63,8 +71,56 @@ def survey(policy, have, options=apt.PRIVATE):
         'held': [{'name': n, 'installed': versions.get(n, ('', ''))[0], 'candidate': versions.get(n, ('', ''))[1]}
                  for n in holds],
         'kept_back': [{'name': n, 'from': have.get(n, ''), 'to': versions.get(n, ('', ''))[1],
-                       'reason': why_kept(n, free, sim, pins, options)} for n in kept],
+                       'reason': why_kept(n, free, sim, pins, options)} for n in kept if n not in unplanned]
+        + [{'name': n, 'from': have.get(n, ''), 'to': v, 'reason': 'it is not in the plan of the run'}
+           for n, v in sorted(unplanned.items())],
+        'warnings': warnings,
     }
+
+
+def narrow(given, have, command, sim, pins, options):
+    """A simulation that does what was planned, no more and no less; (simulation, pins, what is left out).
+
+    given['packages'] is what was planned for this host, by name, '' for a removal. None is a host that was not prepared:
+    it gets what given['others'] has for other hosts of its kind, and nothing that no other host was planned to get.
+    """
+    would, wanted = {n: p['to'] for n, p in sim['install'].items()}, given['packages']
+    if wanted is None:
+        if not would and not sim['remove']:
+            return sim, pins, {}
+        others = (given['others'] or {}).get(freeze.kind(), {})
+        if not others:
+            raise Failure('drift', 'plan drift: this host could not be prepared before the first wave, and no other host of %s '
+                          'was planned to get anything: run again, which makes a new plan' % freeze.kind())
+        left = {n: others[n] for n in would if others.get(n)}
+        left = {n: v for n, v in left.items() if have.get(n) != v}
+        gone = {n for n, v in others.items() if not v}
+    else:
+        left = {n: v for n, v in wanted.items() if v and have.get(n) != v}
+        gone = {n for n, v in wanted.items() if not v}
+    past = [n for n, v in left.items() if n in have and reboot.newer(have[n], v)]
+    if past:
+        raise Failure('drift', 'plan drift: newer than planned is %s: run again, which makes a new plan'
+                      % ', '.join('%s %s' % (n, have[n]) for n in sorted(past)))
+    if would != left or not set(sim['remove']) <= gone:
+        stay = [n for n in set(would) | set(sim['kept']) if n in have and n not in left]
+        away = [n for n in would if n not in have and n not in left]
+        pins = apt.pin_text(sorted(left), sorted(away), left) + apt.pin_text(sorted(stay), [], have) + pins
+        sim = apt.simulate(command, pins, options)
+    now = {n: p['to'] for n, p in sim['install'].items()}
+    if now == left and set(sim['remove']) <= gone:
+        return sim, pins, {n: v for n, v in would.items() if n not in left}
+    wrong = ['%s %s is planned and %s' % (n, v, 'apt would bring ' + now[n] if n in now else 'cannot be had')
+             for n, v in sorted(left.items()) if now.get(n) != v]
+    wrong += ['%s would be changed as well' % n for n in sorted(now) if n not in left]
+    wrong += ['%s would be removed' % n for n in sorted(sim['remove']) if n not in gone]
+    raise Failure('drift', 'plan drift: %s: run again, which makes a new plan' % '; '.join(wrong[:5]), sim['stderr'])
+
+
+def words(packages):
+    """Packages and versions, only the first few of many."""
+    names = ['%s %s' % item for item in sorted(packages.items())]
+    return ', '.join(names[:5]) + (' and %d more' % (len(names) - 5) if len(names) > 5 else '')
 
 
 def why_kept(name, free, sim, pins, options):
@@ -85,18 +141,23 @@ def why_kept(name, free, sim, pins, options):
     return unmet.group(1).strip() if unmet else 'apt gives no reason'
 
 
-def removable(policy, release, options=apt.PRIVATE):
-    """Packages to autoremove by policy.
+def removable(policy, release, options=apt.PRIVATE, found=None):
+    """Packages to autoremove by policy; with a survey, those that there will be when its upgrade was made.
 
     Never the running kernel, never an excluded package, and never one that would take others along.
     """
     if policy['autoremove'] == 'none':
         return []
-    names = [n for n in apt.simulate(['autoremove'], options=options)['remove'] if release not in n]
+    if found:
+        sim = apt.simulate(found['command'] + ['--auto-remove'], found['pins'], options)
+        names = [n for n in sim['remove'] if n not in found['remove']]
+    else:
+        names = apt.simulate(['autoremove'], options=options)['remove']
+    names = [n for n in names if release not in n]
     names = [n for n in names if not apt.matching(policy['exclude'], [n])]
     if policy['autoremove'] == 'kernels':
         names = [n for n in names if KERNEL_FILES.match(n)]
-    if names and set(apt.simulate(['remove'] + names, options=options)['remove']) != set(names):
+    if names and not found and set(apt.simulate(['remove'] + names, options=options)['remove']) != set(names):
         return []
     return sorted(names)
 
@@ -139,15 +200,20 @@ def pending(options=apt.PRIVATE):
             'held': len(waiting), 'kept_back': len([n for n in sim['kept'] if n not in holds])}
 
 
-def plan(policy, run_id):
-    """The result of check mode: what an upgrade would change. Writes nothing that outlives it."""
+def plan(policy, run_id, detailed=False):
+    """The result of check mode: what an upgrade would change. Writes nothing that outlives it.
+
+    detailed plans with lists of this moment, however new the host's own are, and tells all that can be foreseen.
+    """
     result = look(run_id)
     result['check'] = True
     if result['hold']:
         return result
-    with lists.recent(policy['lists_max_age']) as (options, age, warnings):
+    with lists.recent(-1 if detailed else policy['lists_max_age']) as (options, age, warnings):
         result.update(lists_age_seconds=age, warnings=warnings)
         would_change(policy, result, options)
+        if detailed:
+            forecast.tell(result, options)
     result['dpkg_audit'] = apt.audit()
     if result['dpkg_audit']:
         warnings.append('dpkg was interrupted earlier: a run begins with dpkg --configure -a')
@@ -163,16 +229,18 @@ def plan(policy, run_id):
     return result
 
 
-def would_change(policy, result, options):
-    """Put into result what an upgrade by this policy would change and leave out."""
+def would_change(policy, result, options, given=None):
+    """Put into result what an upgrade by this policy would change and leave out; returns the survey."""
     have, release = apt.installed(), os.uname().release
-    found = survey(policy, have, options)
-    gone = dict(found['remove'], **{n: have.get(n, '') for n in removable(policy, release, options)})
+    found = survey(policy, have, options, given)
+    gone = dict(found['remove'], **{n: have.get(n, '') for n in removable(policy, release, options, found)})
     remove, warning = unattended(policy, have, options)
     if remove:
         gone[UNATTENDED] = have[UNATTENDED]
-    result['warnings'] += [warning] if warning else []
+    result['warnings'] += ([warning] if warning else []) + found['warnings']
     result['packages'] = sorted(
-        [{'name': n, 'from': p['from'], 'to': p['to'], 'security': p['security']} for n, p in found['install'].items()]
-        + [{'name': n, 'from': v, 'to': '', 'security': False} for n, v in gone.items()], key=lambda p: p['name'])
+        [dict(p, name=n) for n, p in found['install'].items()]
+        + [{'name': n, 'from': v, 'to': '', 'origin': '', 'security': False} for n, v in gone.items()],
+        key=lambda p: p['name'])
     result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
+    return found

@@ -11,6 +11,8 @@ import time
 
 STATE = '/var/lib/homelab-patch'        # 0700; everything of ours on the host
 REQUEST = STATE + '/request.json'       # what the unit was asked to do
+PREPARE = STATE + '/prepare.json'       # what the unit that prepares was asked to do
+PREPARED = STATE + '/prepared.json'     # how that went
 BEFORE = STATE + '/before.json'         # packages as they were; kept until their changes are published
 RESULT = STATE + '/result.json'         # how the last run of the unit went
 PROGRESS = STATE + '/progress.json'
@@ -22,9 +24,10 @@ LOCK = STATE + '/lock'
 LEASE = STATE + '/lease.json'           # who keeps ansible-pull away from this host, and for how long
 HOLD = '/etc/homelab/MAINTENANCE'
 UNIT = 'homelab-patch.service'
+PREPARE_UNIT = 'homelab-patch-prepare.service'
 PULL = 'homelab-ansible-pull.service'
 # Units of ours that end by themselves: whether they run old code, or failed, says nothing about the host.
-OURS = (UNIT, PULL, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
+OURS = (UNIT, PREPARE_UNIT, PULL, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
         'homelab-patch-orchestrate-resume.service')
 PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
 
@@ -199,4 +202,5 @@ def empty_result(run_id='', check=False):
         'kernel': {'running': '', 'installed': '', 'state': 'unknown'},
         'services_restarted': [], 'failed_units': {'before': [], 'after': []},
         'dpkg_audit': '', 'reattached': False, 'failure': None,
+        'suite': '', 'architecture': '', 'archives': {}, 'conffile_prompts': [], 'services_forecast': [],
     }

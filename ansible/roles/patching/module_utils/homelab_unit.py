@@ -5,14 +5,14 @@ import os
 import time
 import zipfile
 
-from . import (homelab_apt, homelab_cli, homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot,
-               homelab_system, homelab_timer, homelab_upgrade)
-from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id, caller,
-                             empty_result, failed_units, finished_starting, has_systemd, locked, read_json,
-                             read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
+from . import (homelab_apt, homelab_cli, homelab_forecast, homelab_freeze, homelab_lease, homelab_lists, homelab_metrics,
+               homelab_plan, homelab_prepare, homelab_reboot, homelab_system, homelab_timer, homelab_upgrade)
+from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARE_UNIT, PREPARED, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT,
+                             Failure, boot_id, caller, empty_result, failed_units, finished_starting, has_systemd, locked,
+                             read_json, read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
 
-MODULES = (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot, homelab_system,
-           homelab_upgrade)
+MODULES = (homelab_apt, homelab_cli, homelab_forecast, homelab_freeze, homelab_lists, homelab_metrics, homelab_plan,
+           homelab_prepare, homelab_reboot, homelab_system, homelab_upgrade)
 
 
 def program():
@@ -42,7 +42,7 @@ def install():
     return True
 
 
-def start(run_id, policy):
+def start(run_id, policy, plan):
     """Start the unit for this run; whether that changed the program. Called with the lock held: nobody else starts one.
 
     The result of before goes: what it had changed is still in before.json, unless it was published.
@@ -50,19 +50,50 @@ def start(run_id, policy):
     changed = install()
     remove(PROGRESS)
     remove(RESULT)
-    write_json(REQUEST, {'run': run_id, 'policy': policy, 'caller': caller()})
-    run(['systemctl', 'reset-failed', UNIT], timeout=60)
-    done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + UNIT,
-                '--description=homelab-patch: upgrade of this host', '--property=Type=exec', '--property=SyslogIdentifier=homelab-patch',
-                # nothing that happens to the program may cut dpkg: a stop tells it alone, and it lets dpkg finish
-                '--property=KillMode=process', '--property=TimeoutStopSec=1800', '--property=OOMPolicy=continue',
-                '/usr/bin/python3', PROGRAM, 'apply'], timeout=120)
-    if done.returncode != 0:
-        raise Failure('start', 'the upgrade could not be started: %s' % (done.stderr.strip() or 'no reason given'))
+    write_json(REQUEST, {'run': run_id, 'policy': policy, 'plan': plan, 'caller': caller()})
+    # nothing that happens to the program may cut dpkg: a stop tells it alone, and it lets dpkg finish
+    transient(UNIT, 'homelab-patch: upgrade of this host', 'apply',
+              ('--property=KillMode=process', '--property=TimeoutStopSec=1800', '--property=OOMPolicy=continue'))
     return changed
 
 
-def upgrade(run_id, policy, wait):
+def prepare(run_id, policy, wait, plan):
+    """Have the host plan and download the upgrade of a run, waiting up to wait seconds; {'state': 'running' or 'done', ...}.
+
+    May be called again and again with the same plan['attempt']: it is done once. An upgrade that is still at work is waited
+    for. No package is changed.
+    """
+    if not has_systemd():
+        raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
+    deadline = time.monotonic() + wait
+    while True:
+        with locked():
+            if not unit_active() and not unit_active(unit=PREPARE_UNIT):
+                request, report = read_json(PREPARE) or {}, read_json(PREPARED) or {}
+                if report.get('attempt') == plan['attempt']:
+                    return {'state': 'done', 'result': report['result']}
+                if request.get('attempt') == plan['attempt']:
+                    raise Failure('prepare', 'what prepares the host ended without a result: look at journalctl -u '
+                                  + PREPARE_UNIT)
+                install()
+                write_json(PREPARE, {'run': run_id, 'attempt': plan['attempt'], 'policy': policy, 'plan': plan})
+                transient(PREPARE_UNIT, 'homelab-patch: plan and download of this host', 'prepare', ())
+        if time.monotonic() >= deadline:
+            return {'state': 'running', 'msg': 'planning and downloading'}
+        time.sleep(0.2)
+
+
+def transient(unit, description, command, properties):
+    """Start the program as a unit that outlives us."""
+    run(['systemctl', 'reset-failed', unit], timeout=60)
+    done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + unit, '--description=' + description,
+                '--property=Type=exec', '--property=SyslogIdentifier=' + unit.partition('.')[0], *properties,
+                '/usr/bin/python3', PROGRAM, command], timeout=120)
+    if done.returncode != 0:
+        raise Failure('start', 'the upgrade could not be started: %s' % (done.stderr.strip() or 'no reason given'))
+
+
+def upgrade(run_id, policy, wait, plan=None):
     """Have the host upgraded once for this run, waiting up to wait seconds for its end.
 
     May be called again and again with the same run, after a lost link or by an orchestrator that was cut short as well:
@@ -90,8 +121,9 @@ def upgrade(run_id, policy, wait):
                             'restarted': report['boot_id'] != boot_id() and not report['result']['rebooted']}
                 if request.get('run') == run_id and not report:
                     return {'state': 'done', 'changed': True, 'result': lost(run_id)}
-                changed = start(run_id, policy)
-                continue
+                if not unit_active(unit=PREPARE_UNIT):      # it may be at work still, after a lost link
+                    changed = start(run_id, policy, plan)
+                    continue
         if time.monotonic() >= deadline:
             return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'
                     if pulling else progress(request.get('run'), run_id)}

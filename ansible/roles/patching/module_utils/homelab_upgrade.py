@@ -11,6 +11,7 @@ import time
 import traceback
 
 from . import homelab_apt as apt
+from . import homelab_freeze as freeze
 from . import homelab_lists as lists
 from . import homelab_metrics as metrics
 from . import homelab_plan as plan
@@ -29,6 +30,8 @@ class Upgrade:
     def __init__(self, request):
         self.policy = request['policy']
         self.caller = request.get('caller', [])
+        self.plan = request.get('plan')         # versions of the run: see homelab_freeze; None is whatever the mirror has
+        self.options = []
         self.result = empty_result(request['run'])
         self.before = {}
         self.security = set()
@@ -79,15 +82,7 @@ class Upgrade:
         self.result['warnings'].append(text)
 
     def wait_for_dpkg(self):
-        deadline = time.monotonic() + self.policy['lock_timeout']
-        while True:
-            path, pid = lock_holder()
-            if not path:
-                return
-            if time.monotonic() >= deadline:
-                raise Failure('lock', '%s is still held by %s after %d s: let it finish, or stop it'
-                              % (path, process_name(pid), self.policy['lock_timeout']))
-            time.sleep(1)
+        wait_for_locks(self.policy['lock_timeout'])
 
     def repair(self):
         said = apt.audit()
@@ -107,22 +102,17 @@ class Upgrade:
             raise Failure('space', '; '.join(short))
 
     def refresh(self):
-        """Refresh the lists. A third party's broken source is a warning; Debian's own ends the run."""
-        seen = lists.refresh()
-        self.result['warnings'] += seen.warnings
-        if seen.problem:
-            raise Failure('lists', seen.problem, seen.detail)
-        if seen.fresh:
-            write_durable(lists.STAMP, b'')
-        age = self.result['lists_age_seconds'] = lists.age()
-        if age < 0:
-            raise Failure('lists', 'there are no package lists of Debian\'s, although nothing failed: look at the sources '
-                          'in /etc/apt')
-        if age > self.policy['lists_max_age']:
-            raise Failure('lists', 'the package lists are %d hours old: apt-get update did not reach all of Debian\'s '
-                          'sources, although it reports no failure: look at the sources in /etc/apt' % (age // 3600))
-        if not seen.fresh:
-            self.warn('not all of Debian\'s sources were reached: the package lists are %d hours old' % (age // 3600))
+        """See to the package lists: the host's own, refreshed, or those of the run's plan, as they were when it was made."""
+        if not self.plan:
+            self.result['lists_age_seconds'], warnings = lists.renew(self.policy['lists_max_age'])
+            self.result['warnings'] += warnings
+            return
+        if not freeze.made(self.plan['id']):
+            _, warnings = lists.renew(self.policy['lists_max_age'])
+            self.result['warnings'] += warnings
+            freeze.make(self.plan['id'])
+        self.options = freeze.options(self.plan['id'])
+        self.result['lists_age_seconds'] = max(0, int(time.time()) - freeze.made(self.plan['id']))
 
     def remove_unattended(self):
         remove, warning = plan.unattended(self.policy, apt.installed(), options=apt.LIVE)
@@ -132,18 +122,23 @@ class Upgrade:
             self.apt_get(['remove', '--no-auto-remove', plan.UNATTENDED])
 
     def upgrade(self):
-        found = plan.survey(self.policy, apt.installed(), options=apt.LIVE)
+        found = plan.survey(self.policy, apt.installed(), options=apt.LIVE + self.options, given=self.plan)
+        self.result['warnings'] += found['warnings']
         self.result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
         if not found['install'] and not found['remove']:
             return
         self.check_space(list(found['install']))
         self.security.update(n for n, p in found['install'].items() if p['security'])
         write_json(BEFORE, dict(read_json(BEFORE), security=sorted(self.security)))
+        if self.plan:
+            freeze.download(found['command'], found['pins'], self.options)
         self.progress('upgrade', len(found['install']) + len(found['remove']))
-        self.apt_get(found['command'], found['pins'])
+        self.apt_get(self.options + found['command'], found['pins'])
 
     def autoremove(self):
-        names = plan.removable(self.policy, os.uname().release, options=apt.LIVE)
+        names = plan.removable(self.policy, os.uname().release, options=apt.LIVE + self.options)
+        if self.plan:   # what nobody planned to remove is left for the next run
+            names = [n for n in names if n not in self.before or self.plan['packages'] is None or self.plan['packages'].get(n) == '']
         if names:
             self.apt_get(['remove', '--no-auto-remove'] + names)
 
@@ -210,6 +205,8 @@ class Upgrade:
                                    'host; the next run tries to mend it', r['dpkg_audit']).data()
         if not r['kernel']['running']:
             reboot.judge(r, *reboot.state({'kernel': 0, 'services': []}))
+        if not r['failure']:    # else a retry installs the same versions
+            freeze.clear()
         warning = metrics.missing(self.policy['textfile_dir'])
         if warning:
             self.warn(warning)
@@ -236,6 +233,19 @@ def restart_command(name):
 def dist_files():
     """New versions of configuration files that dpkg or ucf has put beside the operator's own."""
     return [p for e in ('dpkg-dist', 'dpkg-new', 'ucf-dist') for p in glob.glob('/etc/**/*.' + e, recursive=True)]
+
+
+def wait_for_locks(timeout):
+    """Wait until nobody holds a lock of apt's or dpkg's; raises Failure after timeout seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        path, pid = lock_holder()
+        if not path:
+            return
+        if time.monotonic() >= deadline:
+            raise Failure('lock', '%s is still held by %s after %d s: let it finish, or stop it'
+                          % (path, process_name(pid), timeout))
+        time.sleep(1)
 
 
 def lock_holder():

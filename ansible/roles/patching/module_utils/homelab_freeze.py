@@ -1,0 +1,98 @@
+"""The versions of a run, kept on this host: the package lists as they were when it was prepared, and what was downloaded.
+
+An apt-get that is given options() sees this archive and no later one, whatever the mirror has meanwhile.
+"""
+import glob
+import hashlib
+import os
+import re
+import shutil
+import time
+
+from . import homelab_apt as apt
+from .homelab_lists import LISTS, TIMEOUTS
+from .homelab_system import Failure, read_json, read_text, run, tail, write_json
+
+# Not below the state directory, which is ours alone: apt downloads as the user _apt.
+FOLDER = '/var/cache/homelab-patch'
+CONFIG = '''Dir::State::lists "{0}/lists";
+Dir::Cache::archives "{0}/archives";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+'''
+LOCKLESS = ['-o', 'Debug::NoLocking=1']
+
+
+def folder(plan):
+    """Where the versions of a plan are kept. Its id came over the wire, and becomes a path."""
+    if not re.match(r'^[0-9A-Za-z][0-9A-Za-z-]*$', plan):
+        raise Failure('plan', 'the id of the plan is none: %r' % plan[:40])
+    return os.path.join(FOLDER, plan)
+
+
+def options(plan):
+    """Options that have apt see the lists and archives of a plan."""
+    return ['-c', folder(plan) + '/apt.conf']
+
+
+def made(plan):
+    """When the lists of a plan were taken, 0 if they are not here."""
+    return (read_json(folder(plan) + '/made.json') or {}).get('time', 0)
+
+
+def make(plan):
+    """Keep the host's package lists as they are now, for this plan and no other."""
+    clear()
+    place = folder(plan)
+    for name in ('lists/partial', 'archives/partial'):
+        os.makedirs(os.path.join(place, name), mode=0o755)
+    for entry in os.scandir(LISTS):
+        if entry.is_file(follow_symlinks=False) and entry.name != 'lock':
+            try:
+                os.link(entry.path, os.path.join(place, 'lists', entry.name))     # apt replaces lists, it never changes one
+            except OSError:
+                shutil.copy2(entry.path, os.path.join(place, 'lists', entry.name))
+    with open(place + '/apt.conf', 'w', encoding='utf-8') as f:
+        f.write(CONFIG.format(place))
+    write_json(place + '/made.json', {'time': int(time.time())})
+
+
+def clear():
+    """Give the room back."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def download(command, pins, opts):
+    """Fetch what an upgrade needs and is not here yet. What the mirror has no longer is plan drift."""
+    with apt.pinned(pins) as (pinning, fds):
+        done = run(['apt-get', '-y', '-d'] + LOCKLESS + TIMEOUTS + opts + pinning + command, timeout=3600, pass_fds=fds)
+    if done.returncode == 0:
+        return
+    reason = apt.first_error(done.stderr)
+    if re.search(r'\b404\b|\b410\b|File not found|size mismatch|Hash Sum mismatch', done.stderr, re.I):
+        raise Failure('drift', 'plan drift: a planned version cannot be had any more: ' + reason, tail(done.stderr))
+    raise Failure('download', 'what the upgrade needs cannot be downloaded: ' + reason, tail(done.stderr))
+
+
+def archives(opts):
+    """What the lists are of: {'Origin Label Suite Version': hash of the Release}. Equal ones are of the same moment."""
+    where = LISTS
+    for line in run(['apt-config', 'dump', '--no-empty', 'Dir::State::lists'] + opts).stdout.splitlines():
+        where = line.split('"')[1]
+    found = {}
+    for path in sorted(glob.glob(os.path.join(where, '*Release'))):
+        text = read_text(path)
+        head = dict(re.findall(r'^(Origin|Label|Suite|Version): *(.+)$', text, re.M))
+        key = ' '.join(head.get(k, '-') for k in ('Origin', 'Label', 'Suite', 'Version'))
+        found[key] = hashlib.sha256(text.encode()).hexdigest()
+    return found
+
+
+def codename():
+    """What Debian this is, such as bookworm; '' if it does not say."""
+    return (re.findall(r'^VERSION_CODENAME="?([\w.+-]*)', read_text('/etc/os-release'), re.M) or [''])[0]
+
+
+def kind():
+    """Hosts of one kind share versions: suite and architecture."""
+    return codename() + ' ' + apt.native_architecture()

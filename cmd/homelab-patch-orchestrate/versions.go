@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"homelab-patch-orchestrate/ansible"
+	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/runner"
+)
+
+// The settings' word for versions that are the same in every wave, and for those of the moment.
+const (
+	pinned = "pinned"
+	latest = "latest"
+)
+
+// planLimit is more than a plan of any fleet needs.
+const planLimit = 64 << 20
+
+// pinnable refuses versions that are to be the same in every wave where nobody can see to that, and reads --plan.
+func (j *job) pinnable() error {
+	if j.Versions == pinned && !j.carried && !j.readOnly {
+		return &settingsError{fmt.Errorf("%s: the setting versions is pinned, and %s is a playbook of your own, which cannot have that: "+
+			"write versions: latest, or leave it out", j.File, j.Playbook)}
+	}
+	if j.planFile == "" {
+		return nil
+	}
+	if j.check {
+		return errors.New("--plan with --check: a plan says what would change; leave one of them out")
+	}
+	if !j.carried {
+		return fmt.Errorf("--plan: %s is a playbook of your own, which does not install what was planned: leave it out", j.Playbook)
+	}
+	data, err := readPlan(j.planFile)
+	if err != nil {
+		return fmt.Errorf("--plan: %w", err)
+	}
+	if j.versions, err = orchestrator.DecodeVersions(data); err != nil {
+		return fmt.Errorf("--plan: %s cannot be used: %w", j.planFile, err)
+	}
+	j.planFile, err = filepath.Abs(j.planFile)
+	return err
+}
+
+// readPlan reads a file that only its owner could have written.
+func readPlan(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s does not exist: plan --out makes it", path)
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > planLimit:
+		return nil, fmt.Errorf("%s is no file of plan --out", path)
+	case info.Mode().Perm()&0o022 != 0:
+		return nil, fmt.Errorf("others may write %s: chmod 0600 it, if you know that it is as it was made", path)
+	}
+	return os.ReadFile(path)
+}
+
+// pins reports whether a run of this kind gets the same versions in every wave.
+func (j *job) pins(kind orchestrator.Kind) bool {
+	return j.versions != nil || j.Versions == pinned || j.Versions == "" && j.carried && kind == orchestrator.Full
+}
+
+// pin has the run install the same versions in every wave, where it is to.
+func (w *work) pin(o *orchestrator.Orchestrator, playbook runner.Playbook, run *orchestrator.Run) error {
+	j := w.job
+	switch {
+	case w.left != nil: // as it began
+		if w.left.Versions == nil {
+			return nil
+		}
+	case j.of != nil && j.of.Versions != nil && j.Versions != latest && !j.of.Versions.Made.IsZero():
+		// The versions that the hosts of that run have which came through: each says itself whether it can get them.
+		v, err := w.store.Versions(j.of.ID)
+		o.Versions, o.From = v, "run "+j.of.ID
+		return err
+	case !j.pins(w.rec.kind):
+		return nil
+	}
+	content, err := ansible.Unpack(filepath.Join(j.State, "content"))
+	if err != nil {
+		return err
+	}
+	ahead := playbook
+	ahead.Playbook, ahead.Diff, ahead.Labels = filepath.Join(content, "playbooks", "prepare.yml"), false, labels(run.ID, w.rec.kind, "prepare")
+	ahead.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(content, "roles"))
+	o.Prepare = local{dir: run.Dir, playbook: ahead, what: "prepare"}
+	if j.versions != nil {
+		o.Versions, o.From = j.versions, j.planFile
+	}
+	return nil
+}
+
+// vars are the extra variables of a run.
+func (j *job) vars(run string, a *announcer) map[string]any {
+	vars := roleVars(run, a)
+	if j.planning {
+		vars["homelab_patch_detailed"] = true
+	}
+	return vars
+}

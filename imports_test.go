@@ -30,6 +30,7 @@ func rooms() map[string][]string {
 		"packaging":          {"ansible"},
 		"ara":                {"runner"},
 		"internal/failpoint": nil,
+		"internal/tracker":   nil,
 		"internal/config":    {"inventory", "notify", "orchestrator"},
 		"internal/gate":      {"orchestrator", "runner"},
 		"internal/message":   {"orchestrator", "notify"},

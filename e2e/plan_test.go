@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,11 +19,18 @@ type planned struct {
 	Waves []struct {
 		Number int
 		Hosts  []struct {
-			Name    string
-			Outcome string
-			Problem string
-			Size    int64 `json:"download_size"`
-			Plan    *patch
+			Name, Problem, Reboot, Suite string
+			Download                     int64   `json:"download_size"`
+			ListsAge                     float64 `json:"lists_age_seconds"`
+			Packages                     []struct {
+				Name, From, To, Origin string
+				Security               bool
+				Size                   int64
+				Advisories             []string
+			}
+			Held      []struct{ Name string }           `json:"held_packages"`
+			Conffiles []struct{ Path, Expected string } `json:"conffile_prompts"`
+			Services  []struct{ Service string }        `json:"services_forecast"`
 		}
 	}
 }
@@ -54,7 +62,21 @@ func TestPlan(t *testing.T) {
 		if err := json.Unmarshal([]byte(out.Stdout), &seen); err != nil || len(seen.Waves) != 3 {
 			t.Fatalf("%v\n%s", err, out.Stdout)
 		}
-		t.Log(out.Stdout)
+		first := seen.Waves[0].Hosts[0]
+		if first.Suite != "bookworm" || first.Download < 1000 || len(first.Packages) != 4 || first.Packages[0].Origin != "Debian:12/oldstable" ||
+			first.Packages[0].Size == 0 || !first.Packages[2].Security || first.ListsAge > 60 {
+			t.Errorf("plan of %s: %+v", first.Name, first)
+		}
+		if len(first.Held) != 1 || first.Held[0].Name != "lab-sec" || len(first.Conffiles) != 1 || first.Conffiles[0].Expected != "unknown" ||
+			first.Reboot != "linux-image-6.1.0-41-lab-amd64 is a new kernel" {
+			t.Errorf("plan of %s: held %+v, conffiles %+v, reboot %q", first.Name, first.Held, first.Conffiles, first.Reboot)
+		}
+		for _, how := range []string{"", "--markdown"} {
+			out := run(t, lab, strings.Fields("plan "+how)...)
+			out.want(t, 0, out.outcomes(), "lab-app", "2.0-1", "Debian:12/oldstable", "apt-mark unhold lab-sec", "/etc/lab-conf.conf", "planned 3 of 3 hosts")
+			ev.Lines("`plan "+how+"`", strings.Split(out.Stdout, "\n")...)
+			t.Log(out.Stdout)
+		}
 		lab.Exec("saltierpoop", "apt-mark", "unhold", "lab-sec")
 	})
 	if !ok {
@@ -63,20 +85,10 @@ func TestPlan(t *testing.T) {
 
 	t.Run("every wave gets what the first one got", func(t *testing.T) {
 		lab := lab.For(t)
-		write(lab, controller, "/etc/homelab/patch-orchestrate.yaml", "gates:\n  - name: meanwhile\n    command: [/usr/local/bin/meanwhile]\n    timeout: 5m\n")
-		write(lab, controller, "/usr/local/bin/meanwhile", "#!/bin/sh\ntouch /run/meanwhile; while [ ! -e /run/changed ]; do sleep 0.1; done\n")
-		lab.Exec(controller, "chmod", "755", "/usr/local/bin/meanwhile")
-		c := start(t, lab, "run")
-		e2e.Eventually(t, 4*time.Minute, "wave 0 is done", func() error {
-			if out := lab.Run(t.Context(), controller, "test", "-e", "/run/meanwhile"); out.Code != 0 {
-				return errors.New(c.stderr.String())
-			}
-			return nil
+		out := meanwhile(t, lab, func() {
+			lab.Packages([]string{"lab-app", "3.0-1"}, []string{"lab-orphan", "2.0-1"})
+			lab.RepoState("new")
 		})
-		lab.Packages([]string{"lab-app", "3.0-1"}, []string{"lab-orphan", "2.0-1"})
-		lab.RepoState("new")
-		lab.Exec(controller, "touch", "/run/changed")
-		out := c.wait(t)
 		ev.Call("`run`, the archive changes after wave 0", out.Output, out.Took, last(out.Stdout))
 		out.want(t, 0, []string{"saltierpoop patched", "prox patched", "infra-services patched"}, "3 patched")
 		for _, name := range hosts {
@@ -90,4 +102,22 @@ func TestPlan(t *testing.T) {
 		}
 		wantQuiet(t, lab)
 	})
+}
+
+// meanwhile runs the program, has something happen between wave 0 and wave 1, and returns how it ended.
+func meanwhile(t *testing.T, lab *e2e.Lab, happen func(), args ...string) outcome {
+	t.Helper()
+	write(lab, controller, "/etc/homelab/patch-orchestrate.yaml", "gates:\n  - name: meanwhile\n    command: [/usr/local/bin/meanwhile]\n    timeout: 5m\n")
+	write(lab, controller, "/usr/local/bin/meanwhile", "#!/bin/sh\ntouch /run/meanwhile; while [ ! -e /run/changed ]; do sleep 0.1; done\n")
+	lab.Shell(controller, "chmod 755 /usr/local/bin/meanwhile; rm -f /run/meanwhile /run/changed")
+	c := start(t, lab, append([]string{"run"}, args...)...)
+	e2e.Eventually(t, 4*time.Minute, "wave 0 is done", func() error {
+		if out := lab.Run(t.Context(), controller, "test", "-e", "/run/meanwhile"); out.Code != 0 {
+			return errors.New(c.stderr.String())
+		}
+		return nil
+	})
+	happen()
+	lab.Exec(controller, "touch", "/run/changed")
+	return c.wait(t)
 }

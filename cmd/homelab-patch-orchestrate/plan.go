@@ -37,13 +37,14 @@ Exit codes: those of run; 4 if a host could not be asked.`,
 						return err
 					}
 				}
+				plan := planOf(r, j.Tracker)
 				switch {
 				case j.json:
-					return out.json(planOf(r))
+					return out.json(plan)
 				case markdown:
-					return out.planMarkdown(planOf(r))
+					return out.planMarkdown(plan)
 				}
-				return out.plan(planOf(r))
+				return out.plan(plan)
 			}
 			return j.do(out, code, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
 				j.Budget, j.Soak = math.MaxInt32, 0 // a host that cannot be asked is no reason not to ask the others

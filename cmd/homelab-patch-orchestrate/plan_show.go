@@ -1,57 +1,225 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
 	"time"
 
-	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/internal/tui"
 )
 
-// planJSON is what `plan --json` prints.
-type planJSON struct {
-	Version    int        `json:"version"`
-	Run        string     `json:"run"` // where its log is
-	Made       time.Time  `json:"made"`
-	Controller string     `json:"controller"`
-	Waves      []planWave `json:"waves"`
-	Notes      []string   `json:"notes"`
+// table is rows under a heading.
+type table struct {
+	title string
+	head  []string
+	rows  [][]string
 }
 
-type planWave struct {
-	Number int        `json:"number"`
-	Hosts  []planHost `json:"hosts"`
-}
-
-type planHost struct {
-	Name    string               `json:"name"`
-	Problem string               `json:"problem,omitempty"` // why it could not be planned
-	Size    int64                `json:"download_size"`     // bytes; -1 if a part of it is not known
-	Plan    *orchestrator.Patch  `json:"plan"`              // nil if there is none
-	Outcome orchestrator.Outcome `json:"outcome"`           // unchanged: it was planned
-}
-
-func planOf(r orchestrator.Report) planJSON {
-	p := planJSON{Version: 1, Run: r.ID, Made: r.Started, Controller: r.Controller, Notes: append([]string{}, r.Notes...)}
-	for _, w := range r.Waves {
-		pw := planWave{Number: w.Number}
-		for _, h := range w.Hosts {
-			ph := planHost{Name: h.Name, Plan: h.Patch, Outcome: h.Outcome}
-			if h.Outcome != orchestrator.Unchanged {
-				ph.Problem = noteOf(h, w)
-			} else if h.Patch != nil {
-				for _, k := range h.Patch.Packages {
-					if k.Size < 0 {
-						ph.Size = -1
-						break
-					}
-					ph.Size += k.Size
-				}
-			}
-			pw.Hosts = append(pw.Hosts, ph)
+// plan prints a plan for people.
+func (p *printer) plan(plan planJSON) error {
+	for i, t := range plan.tables() {
+		if i > 0 {
+			fmt.Fprintf(p.out, "\n%s\n", t.title)
 		}
-		p.Waves = append(p.Waves, pw)
+		w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, strings.ToUpper(strings.Join(t.head, "\t")))
+		for _, row := range t.rows {
+			for j := range row {
+				row[j] = tui.Line(row[j], 120)
+			}
+			fmt.Fprintln(w, strings.Join(row, "\t"))
+		}
+		w.Flush()
 	}
-	return p
+	for _, n := range plan.Notes {
+		fmt.Fprintf(p.out, "note: %s\n", clean(n))
+	}
+	_, err := fmt.Fprintf(p.out, "\n%s\n", plan.summary())
+	return err
 }
 
-func (p *printer) plan(plan planJSON) error         { return p.json(plan) }
-func (p *printer) planMarkdown(plan planJSON) error { return p.json(plan) }
+// planMarkdown prints it as Markdown, of which what hosts say is no part.
+func (p *printer) planMarkdown(plan planJSON) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# What a run would do, %s\n\n%s\n", plan.Made.UTC().Format("2006-01-02 15:04 MST"), plan.summary())
+	for _, t := range plan.tables() {
+		fmt.Fprintf(&b, "\n## %s\n\n| %s |\n|%s\n", t.title, strings.Join(t.head, " | "), strings.Repeat("---|", len(t.head)))
+		for _, row := range t.rows {
+			for j := range row {
+				row[j] = markdown(row[j])
+			}
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+		}
+	}
+	for i, n := range plan.Notes {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "- %s\n", markdown(n))
+	}
+	_, err := io.WriteString(p.out, b.String())
+	return err
+}
+
+// markdown is text as text, whatever is in it.
+func markdown(s string) string {
+	var b strings.Builder
+	for _, r := range clean(s) {
+		switch {
+		case r == '<':
+			b.WriteString("&lt;")
+			continue
+		case strings.ContainsRune("\\`*_[]|#!", r):
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func (p planJSON) summary() string {
+	planned, total, packages := 0, 0, 0
+	download, unknown := int64(0), false
+	for _, h := range p.hosts() {
+		if total++; h.Problem != "" {
+			continue
+		}
+		planned, packages = planned+1, packages+len(h.Packages)
+		if unknown = unknown || h.Download < 0; h.Download > 0 {
+			download += h.Download
+		}
+	}
+	size := bytesOf(download)
+	if unknown {
+		size = "at least " + size
+	}
+	return fmt.Sprintf("planned %d of %d hosts, changed nothing; packages that would change: %d, to download: %s", planned, total, packages, size)
+}
+
+// hosts are those of all waves, each with the number of its wave.
+func (p planJSON) hosts() (all []struct {
+	wave int
+	planHost
+}) {
+	for _, w := range p.Waves {
+		for _, h := range w.Hosts {
+			all = append(all, struct {
+				wave int
+				planHost
+			}{w.Number, h})
+		}
+	}
+	return all
+}
+
+// tables is all of a plan that is to be read; the first is of the hosts, and the rest are left out where they are empty.
+func (p planJSON) tables() []table {
+	hosts := table{title: "Hosts", head: []string{"wave", "host", "packages", "security", "download", "lists", "reboot", "note"}}
+	left := table{title: "Left out", head: []string{"host", "package", "from", "to", "why"}}
+	conf := table{title: "Conffiles that were changed here: yours stays", head: []string{"host", "package", "file", "new one beside it"}}
+	services := table{title: "Services that use what is upgraded", head: []string{"host", "service", "by", "then"}}
+	for _, h := range p.hosts() {
+		if h.Problem != "" {
+			hosts.rows = append(hosts.rows, []string{fmt.Sprint(h.wave), h.Name, "-", "-", "-", "-", "-", h.Problem})
+			continue
+		}
+		security := 0
+		for _, k := range h.Packages {
+			if k.Security {
+				security++
+			}
+		}
+		age := tui.Elapsed(time.Duration(h.ListsAge) * time.Second)
+		if h.ListsAge < 0 {
+			age = "never"
+		}
+		hosts.rows = append(hosts.rows, []string{fmt.Sprint(h.wave), h.Name, fmt.Sprint(len(h.Packages)), fmt.Sprint(security), bytesOf(h.Download), age, or(h.Reboot, "no"), strings.Join(h.Warnings, "; ")})
+		for _, k := range h.Held {
+			why := "held, and nothing newer waits"
+			if k.Candidate != k.Installed && k.Candidate != "" {
+				why = "held: apt-mark unhold " + k.Name
+			}
+			left.rows = append(left.rows, []string{h.Name, k.Name, k.Installed, k.Candidate, why})
+		}
+		for _, k := range h.KeptBack {
+			left.rows = append(left.rows, []string{h.Name, k.Name, k.From, k.To, "kept back: " + k.Reason})
+		}
+		for _, k := range h.Excluded {
+			left.rows = append(left.rows, []string{h.Name, k.Name, k.From, k.To, "patching_exclude names it"})
+		}
+		for _, c := range h.Conffiles {
+			conf.rows = append(conf.rows, []string{h.Name, c.Package, c.Path, c.Expected})
+		}
+		for _, s := range h.Services {
+			then := "is restarted"
+			if !s.Restarted {
+				then = "only a reboot replaces it"
+			}
+			services.rows = append(services.rows, []string{h.Name, s.Service, strings.Join(s.Packages, " "), then})
+		}
+	}
+	all := []table{hosts}
+	for _, t := range []table{p.changes(), left, conf, services} {
+		if len(t.rows) > 0 {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// changes has each change once, with the hosts that have it.
+func (p planJSON) changes() table {
+	t := table{title: "Packages", head: []string{"package", "from", "to", "kind", "origin", "download", "mends", "hosts"}}
+	index := map[string]int{}
+	for _, h := range p.hosts() {
+		for _, k := range h.Packages {
+			kind, mends := "", "unknown"
+			if k.Security {
+				kind = "security"
+			}
+			if k.Advisories != nil {
+				mends = or(strings.Join(k.Advisories, " "), "none known")
+			}
+			if k.To == "" || k.From == "" {
+				mends = ""
+			}
+			row := []string{k.Name, or(k.From, "(new)"), or(k.To, "(removed)"), kind, k.Origin, bytesOf(k.Size), mends}
+			if k.To == "" {
+				row[5] = ""
+			}
+			key := strings.Join(row, "\x00")
+			i, known := index[key]
+			if !known {
+				i = len(t.rows)
+				index[key] = i
+				t.rows = append(t.rows, append(row, ""))
+			}
+			t.rows[i][7] = strings.TrimSpace(t.rows[i][7] + " " + h.Name)
+		}
+	}
+	return t
+}
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
+}
+
+// bytesOf is a size for people, in units of 1000 as apt has them.
+func bytesOf(n int64) string {
+	switch {
+	case n < 0:
+		return "unknown"
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1000)
+	case n < 1000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1000_000)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1000_000_000)
+}

@@ -61,6 +61,9 @@ type Config struct {
 	// Versions is key "versions": pinned or latest. Empty, the default, is pinned for a full run of the carried playbook, and
 	// latest for any other.
 	Versions string
+	// Tracker is key "security_tracker": a local copy of Debian's security tracker, for plan; default
+	// /var/lib/homelab-patch-orchestrate/security-tracker.json. It need not exist.
+	Tracker string
 	// Hold is key "hold": while this file exists, nothing is patched; default /etc/homelab/MAINTENANCE.
 	Hold string
 	// HostHolds is key "host_holds": a host is not patched while this folder has a file with its name; default
@@ -99,6 +102,7 @@ func Default() Config {
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",
 		FailedUnits:  true,
+		Tracker:      "/var/lib/homelab-patch-orchestrate/security-tracker.json",
 	}
 }
 

@@ -50,7 +50,7 @@ func (e *Error) Error() string {
 func (c *Config) known() map[string]any {
 	return map[string]any{
 		"project": &c.Project, "inventory": &c.Inventory, "playbook": &c.Playbook,
-		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "host_holds": &c.HostHolds, "private_key": &c.PrivateKey,
+		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "security_tracker": &c.Tracker, "host_holds": &c.HostHolds, "private_key": &c.PrivateKey,
 		"notify_env": &c.NotifyEnv, "send": word{&c.Send, []string{"always", "change", "failure"}},
 		"versions": word{&c.Versions, []string{"pinned", "latest"}},
 		"forks":    &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,

@@ -14,8 +14,8 @@ import (
 	"homelab-patch-orchestrate/e2e"
 )
 
-// planned is what `plan --json` prints, as far as scenarios look at it.
-type planned struct {
+// ahead is what `plan --json` prints, as far as scenarios look at it.
+type ahead struct {
 	Waves []struct {
 		Number int
 		Hosts  []struct {
@@ -29,6 +29,7 @@ type planned struct {
 				Advisories             []string
 			}
 			Held      []struct{ Name string }           `json:"held_packages"`
+			KeptBack  []struct{ Name, Reason string }   `json:"kept_back"`
 			Conffiles []struct{ Path, Expected string } `json:"conffile_prompts"`
 			Services  []struct{ Service string }        `json:"services_forecast"`
 		}
@@ -41,7 +42,7 @@ func TestPlan(t *testing.T) {
 	ev := e2e.Record(t, lab, "plan", "What will happen, and that it is that")
 	dirs := []string{"/var/lib/apt", "/var/lib/dpkg", "/etc", "/usr/local", "/var/cache", "/var/lib/prometheus"}
 
-	var seen planned
+	var seen ahead
 	ok := t.Run("a plan tells all and changes nothing", func(t *testing.T) {
 		lab := lab.For(t)
 		lab.Shell("saltierpoop", "echo mine >/etc/lab-conf.conf; apt-mark hold lab-sec")

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
@@ -18,7 +19,7 @@ PACKAGE = 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: x\nPriority:
 
 
 @unittest.skipUnless(shutil.which('apt-get'), 'needs apt-get')
-class Survey(unittest.TestCase):
+class Archives(unittest.TestCase):
     """All made-up packages are installed as version 1."""
 
     def archive(self, name, label, suite, packages):
@@ -32,7 +33,7 @@ class Survey(unittest.TestCase):
             with open(os.path.join(self.folder, name, file), 'w', encoding='utf-8') as f:
                 f.write(content)
 
-    def survey(self, kind, exclude=(), main=(), security=(), automatic=()):
+    def survey(self, kind, exclude=(), main=(), security=(), automatic=(), given=None):
         """The survey, after a refresh from archives with these (package, version, more fields)."""
         with tempfile.TemporaryDirectory() as self.folder:
             self.archive('main', 'Debian', 'oldstable', main)
@@ -54,10 +55,13 @@ class Survey(unittest.TestCase):
             refreshed = lists.refresh(options)
             self.assertEqual((refreshed.problem, refreshed.fresh), ('', True))
             policy = {'upgrade_type': kind, 'exclude': list(exclude), 'autoremove': 'all'}
-            found = plan.survey(policy, dict.fromkeys(names, '1'), apt.PRIVATE + options)
+            found = plan.survey(policy, dict.fromkeys(names, '1'), apt.PRIVATE + options, given)
+            found['foreseen'] = plan.removable(policy, '0', apt.PRIVATE + options, found)
             found['removable'] = plan.removable(policy, '0', apt.PRIVATE + options)
             return found
 
+
+class Survey(Archives):
     def versions(self, *args, **archives):
         return {n: p['to'] for n, p in self.survey(*args, **archives)['install'].items()}
 
@@ -83,6 +87,97 @@ class Survey(unittest.TestCase):
         archives = {'main': [('lab-b', '1', '')], 'automatic': ['lab-a', 'lab-z']}
         self.assertEqual(self.survey('dist', **archives)['removable'], ['lab-a', 'lab-z'])
         self.assertEqual(self.survey('dist', ['lab-a'], **archives)['removable'], ['lab-z'])
+
+    def test_what_can_be_removed_after_the_upgrade_is_foreseen(self):
+        found = self.survey('security', main=[('lab-b', '2', '')], automatic=['lab-a'])
+        self.assertEqual(found['foreseen'], ['lab-a'])
+
+
+class Given(Archives):
+    """The plan of a run is carried out, or nothing is."""
+
+    NEW = [('lab-a', '3', ''), ('lab-b', '2', ''), ('lab-c', '2', '')]
+
+    def given(self, packages, others=None, main=NEW, **more):
+        found = self.survey('security', main=main, given={'packages': packages, 'others': others}, **more)
+        return {n: p['to'] for n, p in found['install'].items()}, found
+
+    def test_what_was_planned_and_no_more(self):
+        self.assertEqual(self.given({'lab-a': '3', 'lab-b': '2', 'lab-c': '2'})[0], {'lab-a': '3', 'lab-b': '2', 'lab-c': '2'})
+        self.assertEqual(self.given({'lab-b': '2'})[0], {'lab-b': '2'})
+        self.assertEqual(self.given({})[0], {})
+
+    def test_what_is_left_out_is_told(self):
+        found = self.given({'lab-b': '2'})[1]
+        self.assertEqual([(k['name'], k['to'], k['reason']) for k in found['kept_back']],
+                         [('lab-a', '3', 'it is not in the plan of the run'), ('lab-c', '2', 'it is not in the plan of the run')])
+        self.assertIn('lab-a 3, lab-c 2', found['warnings'][0])
+
+    def test_an_older_version_that_is_still_there(self):
+        both = {'main': self.NEW, 'security': [('lab-a', '2', '')]}
+        self.assertEqual(self.given({'lab-a': '2'}, **both)[0], {'lab-a': '2'})
+
+    def test_a_version_that_is_gone_is_drift(self):
+        with self.assertRaisesRegex(Failure, 'plan drift: lab-a 2 is planned and apt would bring 3'):
+            self.given({'lab-a': '2', 'lab-b': '2'})
+        with self.assertRaisesRegex(Failure, 'plan drift: lab-z 2 is planned and cannot be had'):
+            self.given({'lab-z': '2'})
+
+    def test_what_is_installed_already_is_done(self):
+        self.assertEqual(self.given({'lab-a': '1', 'lab-b': '2'})[0], {'lab-b': '2'})
+
+    def test_what_is_newer_is_drift(self):
+        with self.assertRaisesRegex(Failure, 'newer than planned is lab-a 1:'):
+            self.given({'lab-a': '0.9'})
+
+    def test_a_dependency_that_nobody_planned_is_drift(self):
+        main = [('lab-a', '2', 'Depends: lab-b (>= 2)\n'), ('lab-b', '2', '')]
+        with self.assertRaisesRegex(Failure, 'plan drift: lab-a 2 is planned and cannot be had'):
+            self.given({'lab-a': '2'}, main=main)
+
+    def test_a_removal_that_nobody_planned_is_drift(self):
+        main = [('lab-a', '2', 'Conflicts: lab-b\n')]
+        policy = {'packages': {'lab-a': '2'}, 'others': None}
+        with self.assertRaisesRegex(Failure, 'plan drift: lab-b would be removed'):
+            self.survey('dist', main=main, automatic=['lab-b'], given=policy)
+        policy['packages']['lab-b'] = ''
+        self.assertEqual(list(self.survey('dist', main=main, automatic=['lab-b'], given=policy)['remove']), ['lab-b'])
+
+    def test_a_host_that_was_not_prepared_gets_what_others_get(self):
+        kind = plan.freeze.kind()
+        both = {'main': self.NEW, 'security': [('lab-a', '2', '')]}
+        self.assertEqual(self.given(None, {kind: {'lab-a': '2', 'lab-x': '9'}}, **both)[0], {'lab-a': '2'})
+        with self.assertRaisesRegex(Failure, 'plan drift: lab-a 2'):
+            self.given(None, {kind: {'lab-a': '2'}})
+        for nobody in ({}, {'other arch': {'lab-a': '3'}}):
+            with self.assertRaisesRegex(Failure, 'plan drift: this host could not be prepared'):
+                self.given(None, nobody)
+        self.assertEqual(self.given(None, {}, main=[('lab-a', '1', '')])[0], {})
+
+
+class Show(unittest.TestCase):
+    def test_sizes_and_sources(self):
+        text = ('Package: libssl3\nSource: openssl (3.0.17-1)\nVersion: 3.0.17-1+b2\nSize: 2020\n\n'
+                'Package: bash\nVersion: 5.2-1+b7\nDescription: x\n Size: 7\n')
+        self.assertEqual(plan.forecast.parse_show(text), {
+            ('libssl3', '3.0.17-1+b2'): {'size': 2020, 'source': 'openssl', 'source_version': '3.0.17-1'},
+            ('bash', '5.2-1+b7'): {'size': -1, 'source': 'bash', 'source_version': '5.2-1'}})
+
+    def test_services_that_use_a_file(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(plan.forecast, 'INFO', folder), \
+                mock.patch.object(plan.forecast.os, 'listdir', lambda _: ['1', '2', 'self']), \
+                mock.patch.object(plan.forecast, 'caller', list), \
+                mock.patch.object(plan.forecast, 'read_text', self.read):
+            self.folder = folder
+            self.assertEqual(plan.forecast.services(['libssl3']), [
+                {'service': 'dbus.service', 'packages': ['libssl3'], 'restarted': False},
+                {'service': 'ssh.service', 'packages': ['libssl3'], 'restarted': True}])
+
+    def read(self, path):
+        return {self.folder + '/libssl3.list': '/.\n/usr/lib/x/libssl.so.3\n',
+                '/proc/1/cgroup': '0::/system.slice/ssh.service\n', '/proc/2/cgroup': '0::/system.slice/dbus.service\n',
+                '/proc/1/maps': '7f-80 r-xp 00 08:01 5   /lib/x/libssl.so.3\n7f-80 rw-p 0 0 0 \n',
+                '/proc/2/maps': '7f-80 r-xp 00 08:01 5   /usr/lib/x/libssl.so.3\n'}.get(path, '')
 
 
 if __name__ == '__main__':

@@ -87,8 +87,9 @@ func (p planJSON) summary() string {
 			continue
 		}
 		planned, packages = planned+1, packages+len(h.Packages)
-		if unknown = unknown || h.Download < 0; h.Download > 0 {
-			download += h.Download
+		unknown = unknown || h.Download < 0
+		for _, k := range h.Packages {
+			download += max(0, k.Size)
 		}
 	}
 	size := bytesOf(download)

@@ -25,7 +25,7 @@ LOCKLESS = ['-o', 'Debug::NoLocking=1']
 
 def folder(plan):
     """Where the versions of a plan are kept. Its id came over the wire, and becomes a path."""
-    if not re.match(r'^[0-9A-Za-z][0-9A-Za-z-]*$', plan):
+    if not re.fullmatch(r'[0-9A-Za-z][0-9A-Za-z-]*', plan):
         raise Failure('plan', 'the id of the plan is none: %r' % plan[:40])
     return os.path.join(FOLDER, plan)
 
@@ -40,7 +40,12 @@ def made(plan):
     return (read_json(folder(plan) + '/made.json') or {}).get('time', 0)
 
 
-def make(plan):
+def late(plan):
+    """Whether the lists were taken when the host's turn had come, and not before the first wave."""
+    return (read_json(folder(plan) + '/made.json') or {}).get('late', False)
+
+
+def make(plan, late=False):
     """Keep the host's package lists as they are now, for this plan and no other."""
     clear()
     place = folder(plan)
@@ -54,7 +59,7 @@ def make(plan):
                 shutil.copy2(entry.path, os.path.join(place, 'lists', entry.name))
     with open(place + '/apt.conf', 'w', encoding='utf-8') as f:
         f.write(CONFIG.format(place))
-    write_json(place + '/made.json', {'time': int(time.time())})
+    write_json(place + '/made.json', {'time': int(time.time()), 'late': late})
 
 
 def clear():

@@ -110,7 +110,7 @@ class Upgrade:
         if not freeze.made(self.plan['id']):
             _, warnings = lists.renew(self.policy['lists_max_age'])
             self.result['warnings'] += warnings
-            freeze.make(self.plan['id'])
+            freeze.make(self.plan['id'], late=True)
         self.options = freeze.options(self.plan['id'])
         self.result['lists_age_seconds'] = max(0, int(time.time()) - freeze.made(self.plan['id']))
 
@@ -205,7 +205,8 @@ class Upgrade:
                                    'host; the next run tries to mend it', r['dpkg_audit']).data()
         if not r['kernel']['running']:
             reboot.judge(r, *reboot.state({'kernel': 0, 'services': []}))
-        if not r['failure']:    # else a retry installs the same versions
+        # A retry installs the same versions. From lists that do not have them it could not.
+        if not r['failure'] or (self.plan and r['failure']['phase'] == 'drift' and freeze.late(self.plan['id'])):
             freeze.clear()
         warning = metrics.missing(self.policy['textfile_dir'])
         if warning:

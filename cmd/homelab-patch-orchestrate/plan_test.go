@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"homelab-patch-orchestrate/orchestrator"
+)
+
+// A playbook of one's own cannot have the same versions in every wave, and is told so only where that was asked for.
+func TestPinnedNeedsTheCarriedPlaybook(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "versions: pinned\n")
+	r := b.run(2)
+	wants(t, "pinned", r.stderr, "settings.yaml", "versions is pinned", "versions: latest")
+	b.write("settings.yaml", "versions: newest\n")
+	wants(t, "newest", b.run(2).stderr, `"versions" is none of pinned, latest`)
+	if b.touched() != "" {
+		t.Errorf("touched %q", b.touched())
+	}
+	b.write("settings.yaml", "{}\n")
+	b.run(0)
+	if r := b.journal(); r.Versions != nil || b.touched() != "one two ctl" {
+		t.Errorf("by default: %+v, touched %q", r.Versions, b.touched())
+	}
+}
+
+// What cannot be carried out is refused before anything is read of the fleet.
+func TestPlanFileRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "{}\n")
+	v := &orchestrator.Versions{ID: "20261122T040000Z-1a2b3c", Made: time.Now(), Hosts: []orchestrator.HostVersions{{Name: "one"}}}
+	good, err := v.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.write("damaged", string(good[:40]))
+	b.write("newer", strings.Replace(string(good), `"version":1`, `"version":7`, 1))
+	b.write("open", string(good))
+	os.Chmod(b.path("open"), 0o666)
+	b.write("good", string(good))
+	v.Made = v.Made.AddDate(0, 0, -30)
+	old, _ := v.Encode()
+	b.write("old", string(old))
+	for name, words := range map[string]string{
+		"missing": "plan --out makes it", "damaged": "damaged", "newer": "version 7", "open": "others may write", ".": "no file of plan --out",
+		// The last two are read; what is wrong with them is seen when the fleet is known.
+		"old": "30 days old", "good": "not for two, ctl",
+	} {
+		r := b.do(b.bare("run", "--inventory", b.path("hosts.yml"), "--state", b.path("state"), "--textfile", b.path("run.prom"),
+			"--config", b.path("settings.yaml"), "--plan", b.path(name)))
+		if r.code != 2 || !strings.Contains(r.stderr, words) {
+			t.Errorf("%s: exit code %d, %s", name, r.code, r.stderr)
+		}
+	}
+	wants(t, "a playbook of one's own", b.run(2, "--plan", b.path("good")).stderr, "playbook of your own")
+	wants(t, "with --check", b.run(2, "--plan", b.path("good"), "--check").stderr, "--plan with --check")
+	if exists(b.path("run.prom")) {
+		t.Error("a refused plan wrote metrics")
+	}
+}
+
+// A playbook that does not say what it would do: its hosts are named, and nothing is made up.
+func TestPlanOfAnotherPlaybook(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("settings.yaml", "{}\n")
+	args := []string{"plan", "--project", b.path("project"), "--inventory", b.path("hosts.yml"), "--state", b.path("state"), "--config", b.path("settings.yaml")}
+	r := b.do(b.bare(append(args, "--json")...))
+	var p planJSON
+	if err := json.Unmarshal([]byte(r.stdout), &p); err != nil || r.code != 0 || len(p.Waves) != 3 {
+		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.stdout, r.stderr)
+	}
+	wants(t, "problem", p.Waves[0].Hosts[0].Problem, "does not say")
+	wants(t, "both", b.do(b.bare(append(args, "--json", "--markdown")...)).stderr, "one of them")
+	if b.touched() != "" {
+		t.Errorf("touched %q", b.touched())
+	}
+}
+
+// What hosts say is text in all three forms.
+func TestPlanShows(t *testing.T) {
+	t.Parallel()
+	evil := "\x1b[31mred|<script>`x`"
+	report := orchestrator.Report{ID: "x", Waves: []orchestrator.WaveReport{{Hosts: []orchestrator.HostReport{
+		{Name: "one", Outcome: orchestrator.Unchanged, Patch: &orchestrator.Patch{Suite: "bookworm", RebootForecast: evil, Packages: []orchestrator.Package{
+			{Name: evil, From: "1", To: "2", Size: 1500, Security: true, Source: "openssl", SourceVersion: "2"}, {Name: "new", To: "1", Size: -1}, {Name: "gone", From: "1"}},
+			KeptBack: []orchestrator.KeptBack{{Name: "kept", Reason: "phased"}}, HeldPackages: []orchestrator.HeldPackage{{Name: "held", Installed: "1", Candidate: "2"}},
+			ConffilePrompts:  []orchestrator.ConffilePrompt{{Package: "ssh", Path: "/etc/ssh/sshd_config", Expected: "unknown"}},
+			ServicesForecast: []orchestrator.ServiceForecast{{Service: "ssh.service", Packages: []string{"libssl3"}, Restarted: true}, {Service: "dbus.service"}},
+		}},
+		{Name: "two", Outcome: orchestrator.HostUnreachable, Message: evil},
+	}}}}
+	file := t.TempDir() + "/tracker.json"
+	for content, mends := range map[string]string{
+		"": "unknown", `{"openssl":{"CVE-2026-1":{"releases":{"bookworm":{"status":"resolved","fixed_version":"2"}}}}}`: "CVE-2026-1",
+	} {
+		if content != "" {
+			os.WriteFile(file, []byte(content), 0o600)
+		}
+		plan := planOf(report, file)
+		for name, show := range map[string]func(*printer) error{
+			"table": func(p *printer) error { return p.plan(plan) }, "Markdown": func(p *printer) error { return p.planMarkdown(plan) },
+		} {
+			out, err := os.CreateTemp(t.TempDir(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := show(&printer{out: out, err: out}); err != nil {
+				t.Fatal(err)
+			}
+			data, _ := os.ReadFile(out.Name())
+			text := string(data)
+			wants(t, name, text, mends, "1.5 kB", "security", "unreachable", "kept back: phased", "apt-mark unhold held", "/etc/ssh/sshd", "only a reboot replaces it", "planned 1 of 2 hosts", "at least 1.5 kB")
+			if strings.Contains(text, "\x1b") || name == "Markdown" && (strings.Contains(text, "<script") || strings.Contains(text, "red|")) {
+				t.Errorf("%s lets it through: %q", name, text)
+			}
+		}
+	}
+}

@@ -53,6 +53,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./internal/config
 	go test -run '^$$' -fuzz '^FuzzChannels$$' -fuzztime 60s -fuzzminimizetime 10x ./internal/config
 	go test -run '^$$' -fuzz '^FuzzSchedule$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
+	go test -run '^$$' -fuzz '^FuzzVersions$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
 	go test -run '^$$' -fuzz '^FuzzHold$$' -fuzztime 60s -fuzzminimizetime 10x ./orchestrator
 	go test -run '^$$' -fuzz '^FuzzPayloads$$' -fuzztime 60s -fuzzminimizetime 10x ./notify
 

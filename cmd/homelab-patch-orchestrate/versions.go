@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,17 +74,16 @@ func (j *job) pins(kind orchestrator.Kind) bool {
 func (w *work) pin(o *orchestrator.Orchestrator, playbook runner.Playbook, run *orchestrator.Run) error {
 	j := w.job
 	switch {
+	case w.left != nil && w.left.Versions == nil, j.of == nil && w.left == nil && !j.pins(w.rec.kind):
+		return nil
 	case w.left != nil: // as it began
-		if w.left.Versions == nil {
-			return nil
-		}
-	case j.of != nil && j.of.Versions != nil && j.Versions != latest && !j.of.Versions.Made.IsZero():
-		// The versions that the hosts of that run have which came through: each says itself whether it can get them.
+	case j.of != nil && (j.Versions == latest || j.of.Versions == nil && j.Versions != pinned):
+		return nil
+	case j.of != nil && j.of.Versions != nil && !j.of.Versions.Made.IsZero():
+		// What the hosts have that came through it: each host says itself whether it can get that.
 		v, err := w.store.Versions(j.of.ID)
 		o.Versions, o.From = v, "run "+j.of.ID
 		return err
-	case !j.pins(w.rec.kind):
-		return nil
 	}
 	content, err := ansible.Unpack(filepath.Join(j.State, "content"))
 	if err != nil {
@@ -92,11 +92,25 @@ func (w *work) pin(o *orchestrator.Orchestrator, playbook runner.Playbook, run *
 	ahead := playbook
 	ahead.Playbook, ahead.Diff, ahead.Labels = filepath.Join(content, "playbooks", "prepare.yml"), false, labels(run.ID, w.rec.kind, "prepare")
 	ahead.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(content, "roles"))
-	o.Prepare = local{dir: run.Dir, playbook: ahead, what: "prepare"}
+	o.Prepare = preparation{local{dir: run.Dir, playbook: ahead, what: "prepare"}, w.out}
 	if j.versions != nil {
 		o.Versions, o.From = j.versions, j.planFile
 	}
 	return nil
+}
+
+// preparation is the engine that has hosts plan and download, and says so: it may take a while, and no wave is to be seen.
+type preparation struct {
+	local
+	out *printer
+}
+
+// Run implements [orchestrator.Engine].
+func (p preparation) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Event)) (runner.Result, error) {
+	words := fmt.Sprintf("before the first wave %d hosts plan and download", len(w.Hosts))
+	p.out.note("%s", words)
+	status(words)
+	return p.local.Run(ctx, w, emit)
 }
 
 // vars are the extra variables of a run.

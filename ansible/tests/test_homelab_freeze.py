@@ -1,0 +1,146 @@
+"""Tests of the versions of a run as a host keeps them: the copy of the lists, what is missed in it, and who prepares once."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
+from module_utils import homelab_freeze as freeze            # noqa: E402
+from module_utils import homelab_prepare as prepare          # noqa: E402
+from module_utils import homelab_system as system            # noqa: E402
+from module_utils import homelab_unit as unit                # noqa: E402
+from module_utils import homelab_upgrade as upgrade          # noqa: E402
+
+PLAN = {'id': '20261122T040000Z-1a2b3c', 'attempt': 'one', 'packages': None, 'others': None}
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.patch(freeze, 'FOLDER', self.folder + '/cache')
+        self.patch(freeze, 'LISTS', self.folder + '/lists')
+        os.makedirs(self.folder + '/lists/partial')
+        self.write('lists/x_InRelease', 'Origin: Debian\nLabel: Debian\nSuite: oldstable\nVersion: 12\n')
+        self.write('lists/lock', '')
+        for module in (system, unit, prepare):
+            for name in ('STATE', 'LOCK', 'PREPARE', 'PREPARED'):
+                if hasattr(module, name):
+                    self.patch(module, name, os.path.join(self.folder, name))
+
+    def patch(self, *args):
+        patch = mock.patch.object(*args)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def write(self, name, text):
+        with open(os.path.join(self.folder, name), 'w', encoding='utf-8') as f:
+            f.write(text)
+
+
+class Copy(Files):
+    def test_lists_stay_as_they_were(self):
+        self.assertEqual(freeze.made(PLAN['id']), 0)
+        freeze.make(PLAN['id'])
+        self.assertGreater(freeze.made(PLAN['id']), 0)
+        self.assertFalse(freeze.late(PLAN['id']))
+        self.write('lists/new', 'newer')        # as apt does: a new file takes the place of the old
+        os.rename(self.folder + '/lists/new', self.folder + '/lists/x_InRelease')
+        self.assertIn('oldstable', system.read_text(freeze.folder(PLAN['id']) + '/lists/x_InRelease'))
+        self.assertEqual(sorted(os.listdir(freeze.folder(PLAN['id']) + '/lists')), ['partial', 'x_InRelease'])
+
+    def test_one_plan_at_a_time(self):
+        freeze.make('a')
+        freeze.make('b', late=True)
+        self.assertEqual((os.listdir(freeze.FOLDER), freeze.late('b'), freeze.made('a')), (['b'], True, 0))
+        freeze.clear()
+        freeze.clear()
+        self.assertFalse(os.path.exists(freeze.FOLDER))
+
+    def test_an_id_is_no_path(self):
+        for bad in ('../etc', '', 'a/b', '.', 'a\n'):
+            with self.assertRaises(system.Failure):
+                freeze.folder(bad)
+
+    def test_what_is_gone_is_drift_and_a_mirror_that_is_down_is_not(self):
+        for said, phase in (('E: Failed to fetch http://x/a.deb  404  Not Found [IP: 1.2.3.4 80]', 'drift'),
+                            ('E: Failed to fetch http://x/a.deb  Could not connect to x:80', 'download')):
+            self.patch(freeze, 'run', lambda *_, said=said, **__: subprocess.CompletedProcess([], 100, '', said + '\n'))
+            with self.assertRaises(system.Failure) as caught:
+                freeze.download(['upgrade'], '', [])
+            self.assertEqual(caught.exception.phase, phase)
+
+    def test_archives_are_told_by_their_release(self):
+        self.patch(freeze, 'run', lambda *_: subprocess.CompletedProcess([], 0, 'Dir::State::lists "%s/lists";\n' % self.folder, ''))
+        before = freeze.archives([])
+        self.assertEqual(list(before), ['Debian Debian oldstable 12'])
+        self.write('lists/x_InRelease', 'Origin: Debian\nLabel: Debian\nSuite: oldstable\nVersion: 12\nDate: now\n')
+        self.assertNotEqual(before, freeze.archives([]))
+
+
+class After(Files):
+    """What an upgrade leaves of the copy."""
+
+    def finish(self, failure, late):
+        for name, fake in (('audit', lambda: ''), ('installed', dict)):
+            self.patch(upgrade.apt, name, fake)
+        for module, name, fake in ((upgrade.plan, 'pending', lambda **_: {}), (upgrade, 'tell', lambda text: None),
+                                   (upgrade.reboot, 'state', lambda *_: ({'running': 'x', 'installed': '', 'state': ''}, [])),
+                                   (upgrade, 'RESULT', self.folder + '/RESULT')):
+            self.patch(module, name, fake)
+        freeze.make(PLAN['id'], late)
+        step = upgrade.Upgrade({'run': 'r', 'policy': {'textfile_dir': self.folder}, 'plan': PLAN})
+        step.result['failure'] = failure and dict(failure, reason='no')
+        step.finish()
+        return freeze.made(PLAN['id']) > 0
+
+    def test_it_goes_with_success_and_stays_for_a_retry(self):
+        self.assertFalse(self.finish(None, False))
+        self.assertTrue(self.finish({'phase': 'upgrade'}, False))
+        self.assertTrue(self.finish({'phase': 'drift'}, False))
+        self.assertFalse(self.finish({'phase': 'drift'}, True))     # these lists do not have the versions
+
+
+class Once(Files):
+    def setUp(self):
+        super().setUp()
+        self.started, self.busy = [], False
+        for name, fake in (('has_systemd', lambda: True), ('unit_active', lambda unit='': self.busy), ('install', lambda: False),
+                           ('transient', self.start)):
+            self.patch(unit, name, fake)
+        self.patch(unit.time, 'sleep', lambda _: None)
+
+    def start(self, *_):
+        self.started.append(system.read_json(unit.PREPARE)['attempt'])
+        system.write_json(unit.PREPARED, {'attempt': self.started[-1], 'result': {'failure': None}})
+
+    def prepare(self, attempt, wait=5):
+        return unit.prepare('r', {}, wait, dict(PLAN, attempt=attempt))['state']
+
+    def test_an_attempt_is_made_once(self):
+        self.assertEqual([self.prepare(a) for a in ('one', 'one', 'two')], ['done'] * 3)
+        self.assertEqual(self.started, ['one', 'two'])
+
+    def test_an_upgrade_at_work_is_waited_for(self):
+        self.busy = True
+        self.assertEqual((self.prepare('one', 0), self.started), ('running', []))
+
+    def test_one_that_died_is_a_failure(self):
+        self.patch(unit, 'transient', lambda *_: None)
+        with self.assertRaisesRegex(system.Failure, 'without a result'):
+            self.prepare('one')
+
+    def test_a_bug_leaves_a_result(self):
+        system.write_json(prepare.PREPARE, {'run': 'r', 'attempt': 'one', 'policy': {}, 'plan': PLAN})
+        self.patch(prepare.plan, 'look', lambda run: system.empty_result(run))
+        prepare.prepare()
+        report = system.read_json(prepare.PREPARED)
+        self.assertEqual((report['attempt'], report['result']['failure']['phase']), ('one', 'internal'))
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -3,6 +3,8 @@
 package e2e_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,5 +117,30 @@ func TestVersions(t *testing.T) {
 		out = run(t, lab, "run", "--plan", "/root/sunday.plan")
 		ev.Call("`run --plan`, of a file that somebody has edited", out.Output, out.Took, out.Stderr)
 		out.want(t, 2, nil, "changed by hand")
+	})
+
+	t.Run("what it costs", func(t *testing.T) {
+		lab := again(t)
+		took := map[string][]float64{}
+		lab.RepoState("old")
+		run(t, lab, "run") // the program and its units come with the first one
+		for range 3 {
+			for _, how := range []string{"latest", "pinned"} {
+				write(lab, controller, "/etc/homelab/patch-orchestrate.yaml", "versions: "+how+"\n")
+				out := run(t, lab, "run")
+				out.want(t, 0, out.outcomes(), "nothing to do on 3 hosts")
+				took[how] = append(took[how], out.Took.Seconds())
+			}
+		}
+		for how, s := range took {
+			slices.Sort(s)
+			ev.Lines("a run of 3 hosts in 3 waves with nothing to do, versions: "+how+", in seconds", fmt.Sprintf("%.1f", s))
+		}
+		extra := took["pinned"][1] - took["latest"][1]
+		ev.Lines("more, at the median, in seconds", fmt.Sprintf("%.1f", extra))
+		t.Logf("latest %.1f, pinned %.1f", took["latest"], took["pinned"])
+		if extra > 20 {
+			t.Errorf("%.1f s more", extra)
+		}
 	})
 }

@@ -144,12 +144,14 @@ func (s *session) fill(f *fold, result runner.Result, problems map[string]string
 				hv = planned(h.Name, patch)
 			}
 			if was != nil && was.Packages != nil { // it is that, and nothing else
-				hv.Suite, hv.Architecture, hv.Packages, hv.Archives = was.Suite, was.Architecture, was.Packages, nil
+				hv.Suite, hv.Architecture, hv.Packages, hv.Archives = was.Suite, was.Architecture, was.Packages, was.Archives
 			}
 			v.Hosts = append(v.Hosts, hv)
 		}
 	}
-	v.reconcile()
+	if len(given.Hosts) == 0 {
+		v.reconcile()
+	}
 	for _, h := range v.Hosts {
 		if h.Problem == "" {
 			continue

@@ -75,7 +75,8 @@ func toMaps(all map[string]any) map[string]map[string]any {
 
 func TestPrepare(t *testing.T) {
 	f, asked, got := prepared(t, map[string]Patch{
-		"canary": debian("2", nil), "db": debian("2", nil), "controller": {Failure: &Failure{Phase: "lists", Reason: "no mirror"}},
+		"canary": debian("2", map[string]string{"Debian 12": "ab", "{{ evil }}": "ab", "Evil": "{{ evil }}"}), "db": debian("2", nil),
+		"controller": {Failure: &Failure{Phase: "lists", Reason: "no mirror"}},
 	})
 	report, err := f.do(t.Context())
 	f.ok(err)
@@ -90,6 +91,9 @@ func TestPrepare(t *testing.T) {
 	}
 	for name, why := range map[string]string{"web": "unreachable", "controller": "no mirror"} { // in their own wave, what others get
 		o, _ := got[name]["others"].(map[string]map[string]string)
+		if a, _ := got[name]["archives"].(map[string]map[string]string); !maps.Equal(a["bookworm amd64"], map[string]string{"Debian 12": "ab"}) {
+			t.Errorf("%s compares its archives with %v", name, a)
+		}
 		if got[name]["packages"] != nil || o["bookworm amd64"]["openssl"] != "2" || report.Versions.Unprepared[name] != why {
 			t.Errorf("%s gets %v; %q", name, got[name], report.Versions.Unprepared[name])
 		}

@@ -35,8 +35,8 @@ type HostVersions struct {
 	Name         string `json:"name"`
 	Suite        string `json:"suite"` // such as bookworm; empty if it could not be asked
 	Architecture string `json:"architecture"`
-	// Packages is every change that was planned; nil if none could be. Such a host gets what others of its suite and
-	// architecture do, and nothing else.
+	// Packages is every change that was planned; nil if none could be. As long as the archives are those that others of its
+	// suite and architecture were planned by, such a host plans for itself; then it gets what they do, and nothing else.
 	Packages []Package `json:"packages"`
 	Problem  string    `json:"problem,omitempty"` // why it could not be prepared
 	// Archives is the Release files that the plan was made from, by what they say they are, as hashes.
@@ -60,7 +60,12 @@ func NewVersions(r Report) *Versions {
 
 // planned is what a host says that it would get. A host is not trusted: what it says goes back into variables of Ansible.
 func planned(name string, p *Patch) HostVersions {
-	h := HostVersions{Name: name, Suite: p.Suite, Architecture: p.Architecture, Packages: append([]Package{}, p.Packages...), Archives: p.Archives}
+	h := HostVersions{Name: name, Suite: p.Suite, Architecture: p.Architecture, Packages: append([]Package{}, p.Packages...), Archives: map[string]string{}}
+	for what, hash := range p.Archives {
+		if archiveName.MatchString(what) && archiveHash.MatchString(hash) {
+			h.Archives[what] = hash
+		}
+	}
 	if err := h.check(); err != nil {
 		return HostVersions{Name: name, Problem: err.Error()}
 	}
@@ -69,6 +74,8 @@ func planned(name string, p *Patch) HostVersions {
 
 var (
 	packageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+.-]*(:[a-z0-9-]+)?$`)
+	archiveName = regexp.MustCompile(`^[A-Za-z0-9 .,:+~_/()-]+$`)
+	archiveHash = regexp.MustCompile(`^[0-9a-f]+$`)
 	packageText = regexp.MustCompile(`^[A-Za-z0-9.+:~_-]*$`)
 )
 
@@ -76,6 +83,11 @@ var (
 func (h HostVersions) check() error {
 	if !packageText.MatchString(h.Suite) || !packageText.MatchString(h.Architecture) {
 		return fmt.Errorf("host %s: its suite %q or architecture %q is none", h.Name, h.Suite, h.Architecture)
+	}
+	for what, hash := range h.Archives {
+		if !archiveName.MatchString(what) || !archiveHash.MatchString(hash) {
+			return fmt.Errorf("host %s: %q %q is no archive and hash", h.Name, what, hash)
+		}
 	}
 	for _, p := range h.Packages {
 		if !packageName.MatchString(p.Name) || !packageText.MatchString(p.To) {
@@ -102,9 +114,9 @@ func (v *Versions) host(name string) *HostVersions {
 // attempt has it prepare itself once.
 func (v *Versions) Vars(names []string, attempt string) map[string]any {
 	all := map[string]any{}
-	others := v.others()
+	others, archives := v.others()
 	for _, name := range names {
-		vars := map[string]any{"id": v.ID, "attempt": attempt, "packages": nil, "others": nil}
+		vars := map[string]any{"id": v.ID, "attempt": attempt, "packages": nil, "others": nil, "archives": nil}
 		if h := v.host(name); h != nil && h.Packages != nil {
 			packages := map[string]string{}
 			for _, p := range h.Packages {
@@ -112,28 +124,37 @@ func (v *Versions) Vars(names []string, attempt string) map[string]any {
 			}
 			vars["packages"] = packages
 		} else {
-			vars["others"] = others
+			vars["others"], vars["archives"] = others, archives
 		}
 		all[name] = vars
 	}
 	return all
 }
 
-// others returns the versions that were planned, by suite and architecture. Where hosts differ, the earlier one counts.
-func (v *Versions) others() map[string]map[string]string {
-	all := map[string]map[string]string{}
+// others returns the versions that were planned, and the archives that they were planned by, by suite and architecture.
+// Where hosts differ, the earlier one counts.
+func (v *Versions) others() (versions, archives map[string]map[string]string) {
+	versions, archives = map[string]map[string]string{}, map[string]map[string]string{}
 	for _, h := range v.Hosts {
+		if h.Packages == nil {
+			continue
+		}
 		kind := h.Suite + " " + h.Architecture
+		if versions[kind] == nil {
+			versions[kind], archives[kind] = map[string]string{}, map[string]string{}
+		}
 		for _, p := range h.Packages {
-			if all[kind] == nil {
-				all[kind] = map[string]string{}
+			if _, ok := versions[kind][p.Name]; !ok {
+				versions[kind][p.Name] = p.To
 			}
-			if _, ok := all[kind][p.Name]; !ok {
-				all[kind][p.Name] = p.To
+		}
+		for what, hash := range h.Archives {
+			if _, ok := archives[kind][what]; !ok {
+				archives[kind][what] = hash
 			}
 		}
 	}
-	return all
+	return versions, archives
 }
 
 // reconcile takes their plan from hosts that were prepared from another moment of an archive than a host before them, and so

@@ -14,7 +14,7 @@ from module_utils import homelab_system as system            # noqa: E402
 from module_utils import homelab_unit as unit                # noqa: E402
 from module_utils import homelab_upgrade as upgrade          # noqa: E402
 
-PLAN = {'id': '20261122T040000Z-1a2b3c', 'attempt': 'one', 'packages': None, 'others': None}
+PLAN = {'id': '20261122T040000Z-1a2b3c', 'attempt': 'one', 'packages': None, 'others': None, 'archives': None}
 
 
 class Files(unittest.TestCase):

@@ -98,8 +98,9 @@ class Given(Archives):
 
     NEW = [('lab-a', '3', ''), ('lab-b', '2', ''), ('lab-c', '2', '')]
 
-    def given(self, packages, others=None, main=NEW, **more):
-        found = self.survey('security', main=main, given={'packages': packages, 'others': others}, **more)
+    def given(self, packages, others=None, main=NEW, archives=None, **more):
+        given = {'packages': packages, 'others': others, 'archives': archives}
+        found = self.survey('security', main=main, given=given, **more)
         return {n: p['to'] for n, p in found['install'].items()}, found
 
     def test_what_was_planned_and_no_more(self):
@@ -137,7 +138,7 @@ class Given(Archives):
 
     def test_a_removal_that_nobody_planned_is_drift(self):
         main = [('lab-a', '2', 'Conflicts: lab-b\n')]
-        policy = {'packages': {'lab-a': '2'}, 'others': None}
+        policy = {'packages': {'lab-a': '2'}, 'others': None, 'archives': None}
         with self.assertRaisesRegex(Failure, 'plan drift: lab-b would be removed'):
             self.survey('dist', main=main, automatic=['lab-b'], given=policy)
         policy['packages']['lab-b'] = ''
@@ -153,6 +154,14 @@ class Given(Archives):
             with self.assertRaisesRegex(Failure, 'plan drift: this host could not be prepared'):
                 self.given(None, nobody)
         self.assertEqual(self.given(None, {}, main=[('lab-a', '1', '')])[0], {})
+
+    def test_or_its_own_plan_while_the_archive_is_the_same(self):
+        kind, now = plan.freeze.kind(), {'Debian Debian oldstable -': 'a', 'Own - - -': 'b'}
+        for theirs, same in (({'Debian Debian oldstable -': 'a'}, True), ({'Debian Debian oldstable -': 'x'}, False),
+                             ({'Debian Debian oldstable -': 'a', 'Own - - -': 'x'}, False), ({'Other': 'a'}, False)):
+            with mock.patch.object(plan.freeze, 'archives', lambda _: now):
+                got = self.given(None, {kind: {'lab-a': '3'}}, archives={kind: theirs})[0]
+            self.assertEqual(got, {'lab-a': '3', 'lab-b': '2', 'lab-c': '2'} if same else {'lab-a': '3'})
 
 
 class Show(unittest.TestCase):

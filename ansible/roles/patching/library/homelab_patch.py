@@ -49,6 +49,7 @@ options:
       id: {type: str, required: true, description: Of the plan; the same for all hosts.}
       attempt: {type: str, required: true, description: C(prepare) is done once for each.}
       packages: {type: dict, description: 'Version by name, empty for a removal. Missing: the host was not prepared.'}
+      archives: {type: dict, description: 'Of a host that was not prepared: hashes of what other hosts were planned by, by suite and architecture.'}
       others: {type: dict, description: 'Of a host that was not prepared: the versions of other hosts, by suite and architecture.'}
   wait:
     description: Seconds that C(prepare), C(upgrade) and C(settle) wait at most before they return.
@@ -104,6 +105,7 @@ def main():
             'id': {'type': 'str', 'required': True},
             'attempt': {'type': 'str', 'required': True},
             'packages': {'type': 'dict'},
+            'archives': {'type': 'dict'},
             'others': {'type': 'dict'},
         }},
         'wait': {'type': 'int', 'default': 60},

@@ -83,7 +83,8 @@ def archives(opts):
     """What the lists are of: {'Origin Label Suite Version': hash of the Release}. Equal ones are of the same moment."""
     where = LISTS
     for line in run(['apt-config', 'dump', '--no-empty', 'Dir::State::lists'] + opts).stdout.splitlines():
-        where = line.split('"')[1]
+        if line.split('"')[1].startswith('/'):      # else it is as apt has it, below /var/lib/apt
+            where = line.split('"')[1]
     found = {}
     for path in sorted(glob.glob(os.path.join(where, '*Release'))):
         text = read_text(path)

@@ -81,17 +81,23 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
 def narrow(given, have, command, sim, pins, options):
     """A simulation that does what was planned, no more and no less; (simulation, pins, what is left out).
 
-    given['packages'] is what was planned for this host, by name, '' for a removal. None is a host that was not prepared:
-    it gets what given['others'] has for other hosts of its kind, and nothing that no other host was planned to get.
+    given['packages'] is what was planned for this host, by name, '' for a removal. None is a host that was not prepared.
+    Where its lists are of the moment by which others of its kind were planned (given['archives']), it would have been
+    planned the same. Else it gets what given['others'] has for them, and nothing that no other host was planned to get.
     """
     would, wanted = {n: p['to'] for n, p in sim['install'].items()}, given['packages']
     if wanted is None:
         if not would and not sim['remove']:
             return sim, pins, {}
+        theirs, ours = (given['archives'] or {}).get(freeze.kind(), {}), freeze.archives(options)
+        common = [name for name in ours if name in theirs]
+        if common and all(ours[name] == theirs[name] for name in common):
+            return sim, pins, {}
         others = (given['others'] or {}).get(freeze.kind(), {})
         if not others:
-            raise Failure('drift', 'plan drift: this host could not be prepared before the first wave, and no other host of %s '
-                          'was planned to get anything: run again, which makes a new plan' % freeze.kind())
+            raise Failure('drift', 'plan drift: this host could not be prepared before the first wave, the archive has changed '
+                          'since, and no other host of %s was planned to get anything: run again, which makes a new plan'
+                          % freeze.kind())
         left = {n: others[n] for n in would if others.get(n)}
         left = {n: v for n, v in left.items() if have.get(n) != v}
         gone = {n for n, v in others.items() if not v}

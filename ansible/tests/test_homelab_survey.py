@@ -144,6 +144,10 @@ class Given(Archives):
         policy['packages']['lab-b'] = ''
         self.assertEqual(list(self.survey('dist', main=main, automatic=['lab-b'], given=policy)['remove']), ['lab-b'])
 
+    def test_what_the_policy_keeps_by_now_is_drift(self):
+        with self.assertRaisesRegex(Failure, 'plan drift: lab-b is planned, and patching_exclude'):
+            self.given({'lab-b': '2'}, exclude=['lab-b'])
+
     def test_a_host_that_was_not_prepared_gets_what_others_get(self):
         kind = plan.freeze.kind()
         both = {'main': self.NEW, 'security': [('lab-a', '2', '')]}

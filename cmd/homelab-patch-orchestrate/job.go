@@ -301,6 +301,9 @@ func (j *job) trust() error {
 	if j.File != "" {
 		paths = append(paths, j.File)
 	}
+	if j.planFile != "" {
+		paths = append(paths, j.planFile)
+	}
 	paths = append(paths, j.GatePrograms()...)
 	return config.Trusted(os.Geteuid(), paths...)
 }

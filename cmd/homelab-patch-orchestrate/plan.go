@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,9 @@ Exit codes: those of run; 4 if a host could not be asked.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if j.json && markdown {
 				return &usageError{errors.New("--json and --markdown: one of them"), cmd.CommandPath() + " --help"}
+			}
+			if dir, err := os.Stat(filepath.Dir(file)); file != "" && (err != nil || !dir.IsDir()) {
+				return fmt.Errorf("--out %s: there is no folder %s", file, filepath.Dir(file))
 			}
 			j.shown = func(out *printer, r orchestrator.Report) error {
 				if file != "" {

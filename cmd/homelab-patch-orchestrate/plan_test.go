@@ -77,6 +77,9 @@ func TestPlanOfAnotherPlaybook(t *testing.T) {
 		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.stdout, r.stderr)
 	}
 	wants(t, "problem", p.Waves[0].Hosts[0].Problem, "does not say")
+	if r := b.do(b.bare(append(args, "--out", b.path("no/where"))...)); r.code != 2 || !strings.Contains(r.stderr, "there is no folder") {
+		t.Errorf("--out into nowhere: exit code %d, %s", r.code, r.stderr)
+	}
 	wants(t, "both", b.do(b.bare(append(args, "--json", "--markdown")...)).stderr, "one of them")
 	if b.touched() != "" {
 		t.Errorf("touched %q", b.touched())

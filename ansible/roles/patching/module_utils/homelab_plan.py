@@ -53,15 +53,17 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
     if stay or patterns:
         pins = apt.pin_text(sorted(n for n in stay if n in have), patterns, have) + first
         sim = apt.simulate(command, pins, options)
-    touched = apt.matching(patterns, list(sim['install']) + list(sim['remove']))
-    if touched:
-        raise Failure('plan', 'the upgrade would change %s, which patching_exclude keeps as it is: look at what needs it '
-                      'with apt-get -s %s' % (', '.join(touched), ' '.join(command)))
     unplanned, warnings = {}, []
     if given:
         sim, pins, unplanned = narrow(given, have, command, sim, pins, options)
         if unplanned:
             warnings.append('nobody planned %s for a host of this kind: left for the next run' % words(unplanned))
+    touched = apt.matching(patterns, list(sim['install']) + list(sim['remove']))
+    if touched and given:
+        raise Failure('drift', 'plan drift: %s is planned, and patching_exclude keeps it as it is' % ', '.join(touched))
+    if touched:
+        raise Failure('plan', 'the upgrade would change %s, which patching_exclude keeps as it is: look at what needs it '
+                      'with apt-get -s %s' % (', '.join(touched), ' '.join(command)))
     holds = apt.held(options)
     kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
     versions = apt.candidates(sorted(set(holds + kept + excluded)), first, options)
@@ -163,7 +165,12 @@ def removable(policy, release, options=apt.PRIVATE, found=None):
     names = [n for n in names if not apt.matching(policy['exclude'], [n])]
     if policy['autoremove'] == 'kernels':
         names = [n for n in names if KERNEL_FILES.match(n)]
-    if names and not found and set(apt.simulate(['remove'] + names, options=options)['remove']) != set(names):
+    return sorted(names) if found else alone(names, options)
+
+
+def alone(names, options):
+    """These packages, sorted, if they can be removed without any other; else none."""
+    if names and set(apt.simulate(['remove'] + names, options=options)['remove']) != set(names):
         return []
     return sorted(names)
 

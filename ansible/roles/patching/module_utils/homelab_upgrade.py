@@ -138,7 +138,8 @@ class Upgrade:
     def autoremove(self):
         names = plan.removable(self.policy, os.uname().release, options=apt.LIVE + self.options)
         if self.plan:   # what nobody planned to remove is left for the next run
-            names = [n for n in names if n not in self.before or self.plan['packages'] is None or self.plan['packages'].get(n) == '']
+            names = plan.alone([n for n in names if self.plan['packages'] is None or self.plan['packages'].get(n) == ''],
+                               apt.LIVE + self.options)
         if names:
             self.apt_get(['remove', '--no-auto-remove'] + names)
 

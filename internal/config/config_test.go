@@ -46,6 +46,8 @@ timezone: Australia/Lord_Howe
 private_key: *more
 notify_env: notify.env
 send: change
+versions: pinned
+security_tracker: tracker.json
 failed_units: false
 gates:
   - name: grafana
@@ -78,6 +80,8 @@ gates:
 		PrivateKey:   filepath.Dir(dir) + "/more",
 		NotifyEnv:    dir + "/notify.env",
 		Send:         "change",
+		Versions:     "pinned",
+		Tracker:      dir + "/tracker.json",
 		Gates: []Gate{
 			{Name: "grafana", URL: "http://grafana:3000/api/health"},
 			{Name: "dns", Command: []string{dir + "/check-dns", "192.0.2.1"}, Timeout: 20 * time.Second},
@@ -121,6 +125,7 @@ func TestDefaults(t *testing.T) {
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",
 		FailedUnits:  true,
+		Tracker:      "/var/lib/homelab-patch-orchestrate/security-tracker.json",
 	}
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	for _, path := range []string{"", missing} {

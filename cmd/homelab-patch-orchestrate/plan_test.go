@@ -80,6 +80,13 @@ func TestPlanOfAnotherPlaybook(t *testing.T) {
 	if r := b.do(b.bare(append(args, "--out", b.path("no/where"))...)); r.code != 2 || !strings.Contains(r.stderr, "there is no folder") {
 		t.Errorf("--out into nowhere: exit code %d, %s", r.code, r.stderr)
 	}
+	// A hold keeps nobody from looking.
+	b.write("settings.yaml", "hold: hold\n")
+	b.write("hold", "moving racks\n")
+	b.run(6, "--check")
+	if r := b.do(b.bare(args...)); r.code != 0 || !strings.Contains(r.stdout, "planned 0 of 3 hosts") {
+		t.Errorf("on hold: exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
 	wants(t, "both", b.do(b.bare(append(args, "--json", "--markdown")...)).stderr, "one of them")
 	if b.touched() != "" {
 		t.Errorf("touched %q", b.touched())

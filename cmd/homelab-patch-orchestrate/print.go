@@ -176,8 +176,11 @@ func (p *printer) summary(r orchestrator.Report, dir, page string) {
 	if r.Count(orchestrator.HostInterrupted) > 0 {
 		fmt.Fprintln(w, "note: what runs on an interrupted host goes on there; the next run finds it")
 	}
-	took := tui.Elapsed(r.Ended.Sub(r.Started))
-	fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), took, clean(r.Reason))
+	if r.Ended.IsZero() { // a run that `show` is asked about
+		fmt.Fprintf(w, "\n%s since %s\n", paint(string(r.State)), tui.Elapsed(time.Since(r.Started)))
+	} else {
+		fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), tui.Elapsed(r.Ended.Sub(r.Started)), clean(r.Reason))
+	}
 	fmt.Fprintf(w, "report: %s\n", dir)
 	if page != "" {
 		fmt.Fprintf(w, "ARA: %s\n", page)

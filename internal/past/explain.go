@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"strings"
 	"time"
 
 	"homelab-patch-orchestrate/orchestrator"
@@ -23,7 +24,8 @@ type Facts struct {
 	// Plan is what a full run would do now, nil if there is none; then Refused says why a run would be refused.
 	Plan    *orchestrator.Plan
 	Refused error
-	// Runs yields every run that left a folder, the latest first, as [orchestrator.Store.Load] returns it.
+	// Runs yields every run that left a folder, the latest first, as [orchestrator.Store.Load] returns it; a report that
+	// could not be read has its ID all the same.
 	Runs iter.Seq2[orchestrator.Report, error]
 	// Refusal is the latest full run that never began.
 	Refusal *orchestrator.Refusal
@@ -85,21 +87,23 @@ type Step struct {
 
 // seen is what the runs tell of the host.
 type seen struct {
-	run       *orchestrator.Report // the latest that was no dry run and has the host
-	wave      orchestrator.WaveReport
-	host      orchestrator.HostReport
-	unbegun   *orchestrator.Report // a later one that failed before its first wave
-	without   *orchestrator.Report // a later full one that did not have the host
-	damaged   error                // a later journal that cannot be read
-	patched   *Ref
-	reachable bool // some run, a dry one too, has the host
+	run     *orchestrator.Report // the latest that was no dry run and has the host
+	wave    orchestrator.WaveReport
+	host    orchestrator.HostReport
+	unbegun *orchestrator.Report // a later one that failed before its first wave
+	without *orchestrator.Report // a later full one that did not have the host
+	damaged error                // a later journal that cannot be read
+	broken  time.Time            // when its run began, about
+	patched *Ref
+	known   bool // some run, a dry one too, has the host
+	later   bool // a run that patched others came after it
 }
 
 // Explain says why the host was or was not patched. It is false where neither the inventory nor any run has the host.
 func Explain(f Facts) (Answer, bool) {
 	s := f.look()
 	in, place := f.place()
-	if !in && !s.reachable && f.Plan != nil {
+	if !in && !s.known && f.Plan != nil {
 		return Answer{}, false
 	}
 	a := Answer{Host: f.Host, Why: []string{}, Also: []string{}, Do: []Step{}, Last: s.patched}
@@ -122,7 +126,7 @@ func Explain(f Facts) (Answer, bool) {
 	default:
 		f.outcome(&a, s)
 	}
-	f.inTheWay(&a, s, place)
+	f.inTheWay(&a, s)
 	if !f.Next.IsZero() {
 		next := f.Next
 		a.Next = &next
@@ -134,13 +138,13 @@ func Explain(f Facts) (Answer, bool) {
 func (f Facts) look() (s seen) {
 	for report, err := range f.Runs {
 		if err != nil {
-			if s.run == nil && s.damaged == nil && !errors.Is(err, os.ErrNotExist) {
-				s.damaged = err
+			if s.run == nil && s.unbegun == nil && s.damaged == nil && !errors.Is(err, os.ErrNotExist) {
+				s.damaged, s.broken = err, began(report.ID)
 			}
 			continue
 		}
 		w, h, has := find(report, f.Host)
-		s.reachable = s.reachable || has
+		s.known = s.known || has
 		switch {
 		case report.Kind == orchestrator.Check:
 		case has:
@@ -152,18 +156,27 @@ func (f Facts) look() (s seen) {
 				s.patched = ref(r, h)
 			}
 		case s.run != nil:
-		case len(report.Waves) == 0 && s.unbegun == nil:
+		case len(report.Waves) > 0:
+			s.later = true
+			if r := report; report.Kind == orchestrator.Full && s.without == nil {
+				s.without = &r
+			}
+		case report.Kind == orchestrator.Full && s.unbegun == nil && s.damaged == nil:
 			r := report
 			s.unbegun = &r
-		case report.Kind == orchestrator.Full && len(report.Waves) > 0 && s.without == nil:
-			r := report
-			s.without = &r
 		}
 		if s.patched != nil {
 			break
 		}
 	}
 	return s
+}
+
+// began is when a run began, by its id.
+func began(id string) time.Time {
+	stamp, _, _ := strings.Cut(id, "-")
+	t, _ := time.Parse("20060102T150405Z", stamp)
+	return t
 }
 
 func find(r orchestrator.Report, host string) (orchestrator.WaveReport, orchestrator.HostReport, bool) {
@@ -230,7 +243,7 @@ func (f Facts) neverBegan(a *Answer, s seen) bool {
 		}
 		a.Run = ref(*s.unbegun, orchestrator.HostReport{})
 	}
-	if r := f.Refusal; r != nil && r.Time.After(at) && (s.run == nil || s.run.State.Final() && r.Time.After(s.run.Ended)) {
+	if r := f.Refusal; r != nil && r.Time.After(at) && r.Time.After(s.broken) && (s.run == nil || s.run.State.Final() && r.Time.After(s.run.Ended)) {
 		at, code, reason = r.Time, r.ExitCode, r.Reason
 		a.Run = nil
 	}

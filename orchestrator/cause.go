@@ -52,6 +52,7 @@ const (
 	CauseProject   Cause = "project"   // the playbooks changed under the run
 	CauseInventory Cause = "inventory" // the inventory changed under the run
 	CauseUpgrade   Cause = "upgrade"   // the controller's upgrade would have broken the run
+	CauseHalted    Cause = "halted"    // something else that the words name
 	CauseStopped   Cause = "stopped"   // somebody stopped the run
 	CauseDied      Cause = "died"      // the run's process ended before the run did
 	CauseEngine    Cause = "engine"    // ansible-playbook could not do its work
@@ -202,7 +203,7 @@ func (r Report) untouched(w WaveReport, h HostReport) Why {
 	table, otherwise := ends, CauseEngine
 	switch r.State {
 	case Halted:
-		table, otherwise = halts, CauseBudget
+		table, otherwise = halts, CauseHalted
 	case Interrupted:
 		otherwise = CauseDied
 	case Failed:

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,13 +64,15 @@ func (j *job) explain(ctx context.Context, out *printer, host string) error {
 		}
 	}
 	store, err := j.stored()
-	if err != nil {
+	if exit := (*exitError)(nil); errors.As(err, &exit) {
+		f.Refused = cmp.Or(f.Refused, err) // what is wrong with the state directory keeps a run from beginning, too
+	} else if err != nil {
 		return err
 	}
 	var known []string
-	f.Runs = reports(store, &known)
+	f.Runs, f.Full = reports(store, &known), full(j.State)
 	if store != nil {
-		f.Busy, f.Full = store.Busy(), full(j.State)
+		f.Busy = store.Busy()
 		if f.Refusal, err = store.Refused(); err != nil {
 			out.warn("%v", err)
 		}
@@ -133,8 +138,12 @@ const little = 1 << 20
 // full says that there is no room in the state directory; empty if there is, or nobody can tell.
 func full(dir string) string {
 	var fs syscall.Statfs_t
-	if syscall.Statfs(dir, &fs) != nil {
-		return ""
+	for ; ; dir = filepath.Dir(dir) { // who has never run has no such folder
+		if err := syscall.Statfs(dir, &fs); err == nil {
+			break
+		} else if !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
+			return ""
+		}
 	}
 	if free := fs.Bavail * uint64(fs.Bsize); free < little {
 		return fmt.Sprintf("%s has %d KiB free: no space left for the journal of a run", dir, free>>10)

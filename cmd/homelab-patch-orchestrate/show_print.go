@@ -85,6 +85,14 @@ func (p *printer) gates(r orchestrator.Report) {
 	}
 }
 
+// spent is a time for people: most tasks take less than a minute.
+func spent(seconds float64) string {
+	if seconds < 60 {
+		return fmt.Sprintf("%.1f s", seconds)
+	}
+	return tui.Elapsed(past.Seconds(seconds))
+}
+
 // times prints the tasks and hosts that took longest; a heading that is empty leaves them out.
 func (p *printer) times(all *past.Times, tasks, hosts string) {
 	if all == nil {
@@ -95,7 +103,7 @@ func (p *printer) times(all *past.Times, tasks, hosts string) {
 		t := table{}
 		t.row("LONGEST", "ON", "HOSTS", "TASK")
 		for _, task := range all.Tasks[:min(mostTimes, len(all.Tasks))] {
-			t.row(tui.Elapsed(past.Seconds(task.Seconds)), task.Host, task.Hosts, strings.TrimSpace(task.Task+"  "+task.Path))
+			t.row(spent(task.Seconds), task.Host, task.Hosts, strings.TrimSpace(task.Task+"  "+task.Path))
 		}
 		t.print(p.out, "  ", p.width())
 	}
@@ -104,7 +112,7 @@ func (p *printer) times(all *past.Times, tasks, hosts string) {
 		t := table{}
 		t.row("BUSY", "HOST", "MOST OF IT IN")
 		for _, h := range all.Hosts[:min(mostTimes, len(all.Hosts))] {
-			t.row(tui.Elapsed(past.Seconds(h.Seconds)), h.Host, fmt.Sprintf("%s (%s)", h.Task, tui.Elapsed(past.Seconds(h.Longest))))
+			t.row(spent(h.Seconds), h.Host, fmt.Sprintf("%s (%s)", h.Task, spent(h.Longest)))
 		}
 		t.print(p.out, "  ", p.width())
 	}

@@ -26,7 +26,7 @@ func (f Facts) outcome(a *Answer, s seen) {
 	}
 	switch h.Outcome {
 	case orchestrator.Patched:
-		a.Answer = fmt.Sprintf("%s is patched: %s, changed %s%s", f.Host, in, packages(a.Run.Packages), rebooted(h))
+		a.Answer = fmt.Sprintf("%s is patched: %s, %s", f.Host, in, did(h))
 	case orchestrator.Unchanged:
 		a.Answer = fmt.Sprintf("%s is well: %s, found nothing to do", f.Host, in)
 	case orchestrator.Held:
@@ -149,11 +149,16 @@ func (f Facts) inTheWay(a *Answer, s seen) {
 	}
 }
 
-func rebooted(h orchestrator.HostReport) string {
-	if h.Patch != nil && h.Patch.Rebooted {
-		return ", and restarted it"
+// did says what a run did to a host. A playbook that is not the role changed something, and does not say what.
+func did(h orchestrator.HostReport) string {
+	if h.Patch == nil {
+		return "changed it"
 	}
-	return ""
+	text := "changed " + packages(len(h.Patch.Packages))
+	if h.Patch.Rebooted {
+		text += ", and restarted it"
+	}
+	return text
 }
 
 func packages(n int) string {

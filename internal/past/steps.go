@@ -49,6 +49,7 @@ var mend = map[orchestrator.Cause]struct {
 	orchestrator.CauseProject:   {here: true, Step: Step{Say: "leave the playbooks alone while a run is under way"}},
 	orchestrator.CauseInventory: {here: true, Step: Step{Command: program + " waves", Say: "who is patched when"}},
 	orchestrator.CauseUpgrade:   {here: true, Step: Step{Say: "upgrade the controller by hand (apt-get dist-upgrade, then reboot), or set engine_upgrade: true"}},
+	orchestrator.CauseHalted:    {here: true, Step: Step{Say: "mend what the reason names"}},
 	orchestrator.CauseEngine:    {here: true, Step: Step{Command: "journalctl -k", Say: "who killed ansible-playbook? Else its last words are in ansible.log"}},
 	orchestrator.CauseDied:      {here: true, Step: Step{Command: "journalctl -u homelab-patch-orchestrate", Say: "it says how the run's process ended"}},
 	orchestrator.CauseJournal:   {here: true, Step: Step{Command: "df -h /var", Say: "make room for the journal"}},

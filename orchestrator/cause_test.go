@@ -18,7 +18,7 @@ import (
 
 // Each way in which a run may stop, made by a run that stops so, and what it means for the hosts that it had not touched.
 func TestWhyNotAttempted(t *testing.T) {
-	sunday, err := ParseWindow("Sun 02:00-02:01")
+	always, err := ParseBlackout("2000-01-01..2199-12-31")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,10 +47,9 @@ func TestWhyNotAttempted(t *testing.T) {
 		"hold":         {fine, func(f *fixture) { f.Hold = after(f, func() (bool, string, error) { return true, "racks", nil }) }, "db", CauseHold, 0, "racks"},
 		"hold unknown": {fine, func(f *fixture) { f.Hold = after(f, HoldFile("/proc/self/cmdline/x")) }, "db", CauseHold, 0, "look for a hold"},
 		"window": {fine, func(f *fixture) {
-			f.Schedule.Location = time.UTC
 			f.Hold = func() (bool, string, error) { // asked right before
 				if f.waves != nil {
-					f.Schedule.Windows = []Window{sunday}
+					f.Schedule.Blackouts = []Blackout{always}
 				}
 				return false, "", nil
 			}
@@ -75,7 +74,9 @@ func TestWhyNotAttempted(t *testing.T) {
 			})
 		}, "controller", CauseUpgrade, 1, "python3 3.11 -> 3.13"},
 		"upgrade unknown": {fine, func(f *fixture) {
-			f.Preflight = engineFunc(func(context.Context, Wave, func(runner.Event)) (runner.Result, error) { return runner.Result{}, errSick })
+			f.Preflight = engineFunc(func(context.Context, Wave, func(runner.Event)) (runner.Result, error) {
+				return runner.Result{}, errSick
+			})
 		}, "controller", CauseUpgrade, 1, "is not known"},
 		"stopped": {fine, func(f *fixture) {
 			f.Progress = func(runner.Event) { f.Stop = stop }

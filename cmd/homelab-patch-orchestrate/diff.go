@@ -89,7 +89,7 @@ func (p *printer) diff(d past.Difference) {
 	if len(d.Packages) > 0 {
 		fmt.Fprintln(p.out)
 		t := table{}
-		t.row("PACKAGE", "TO, FIRST RUN", "TO, SECOND RUN", "", "HOSTS")
+		t.row("PACKAGE", "IN THE FIRST", "IN THE SECOND", "", "HOSTS")
 		for _, c := range d.Packages {
 			kind := ""
 			if c.Security {

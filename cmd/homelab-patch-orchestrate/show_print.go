@@ -8,6 +8,7 @@ import (
 	"homelab-patch-orchestrate/internal/past"
 	"homelab-patch-orchestrate/internal/tui"
 	"homelab-patch-orchestrate/orchestrator"
+	"homelab-patch-orchestrate/runner"
 )
 
 func (p *printer) waveTable(r orchestrator.Report) {
@@ -101,8 +102,16 @@ func (p *printer) times(all *past.Times, tasks, hosts string) {
 	if tasks != "" && len(all.Tasks) > 0 {
 		fmt.Fprintln(p.out, "\n"+tasks)
 		t := table{}
-		t.row("LONGEST", "ON", "HOSTS", "TASK")
+		head := []any{"LONGEST", "ON", "HOSTS", "TASK"}
+		if hosts == "" { // they are of one
+			head = []any{"TOOK", "TASK"}
+		}
+		t.row(head...)
 		for _, task := range all.Tasks[:min(mostTimes, len(all.Tasks))] {
+			if hosts == "" {
+				t.row(spent(task.Seconds), strings.TrimSpace(task.Task+"  "+task.Path))
+				continue
+			}
 			t.row(spent(task.Seconds), task.Host, task.Hosts, strings.TrimSpace(task.Task+"  "+task.Path))
 		}
 		t.print(p.out, "  ", p.width())
@@ -138,8 +147,10 @@ func (p *printer) oneHost(s showJSON) {
 	if h.Excused {
 		fmt.Fprintln(p.out, "it may be absent (patching_optional), and does not count")
 	}
-	fmt.Fprintf(p.out, "tasks: ok %d, changed %d, failed %d, unreachable %d, skipped %d, rescued %d, ignored %d\n",
-		h.Stats.OK, h.Stats.Changed, h.Stats.Failed, h.Stats.Unreachable, h.Stats.Skipped, h.Stats.Rescued, h.Stats.Ignored)
+	if h.Stats != (runner.Stats{}) {
+		fmt.Fprintf(p.out, "tasks: ok %d, changed %d, failed %d, unreachable %d, skipped %d, rescued %d, ignored %d\n",
+			h.Stats.OK, h.Stats.Changed, h.Stats.Failed, h.Stats.Unreachable, h.Stats.Skipped, h.Stats.Rescued, h.Stats.Ignored)
+	}
 	if h.Patch != nil {
 		p.patch(h)
 	}

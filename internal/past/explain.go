@@ -253,8 +253,12 @@ func (f Facts) neverBegan(a *Answer, s seen) bool {
 	a.Outcome, a.Cause = NotBegun, unbegun(code, reason)
 	a.Answer = fmt.Sprintf("%s was not patched by the latest run, %s: that run never began (exit code %d)", f.Host, f.when(at), code)
 	a.Why = append(a.Why, reason)
-	if s.run != nil {
-		a.Also = append(a.Also, fmt.Sprintf("before that it was %s, in run %s, %s", s.host.Outcome, s.run.ID, f.when(s.run.Started)))
+	if s.run != nil && s.host.Outcome != orchestrator.Patched {
+		before := fmt.Sprintf("before that it came out %s, in run %s, %s", s.host.Outcome, s.run.ID, f.when(s.run.Started))
+		if s.host.Message != "" {
+			before += ": " + s.host.Message
+		}
+		a.Also = append(a.Also, before)
 	}
 	a.Do = append(a.Do, f.begin(a.Cause)...)
 	return true

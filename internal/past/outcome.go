@@ -119,6 +119,9 @@ func care(h orchestrator.HostReport) (notes []string) {
 func (f Facts) inTheWay(a *Answer, s seen) {
 	if f.Plan == nil && f.Refused != nil {
 		a.Also = append(a.Also, "as things are no run can begin: "+f.Refused.Error())
+		if a.Outcome == Never {
+			a.Do = append([]Step{{Command: program + " waves", Say: "mend what it names"}}, a.Do...)
+		}
 	}
 	if f.Full != "" {
 		a.Also = append(a.Also, f.Full)

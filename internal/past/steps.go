@@ -100,10 +100,12 @@ func (f Facts) begin(c orchestrator.Cause) []Step {
 	switch c {
 	case causeLock:
 		return []Step{{Command: program + " run --wait 4h", Say: "after the run that is under way"}}
-	case orchestrator.CauseHold:
-		return []Step{{Command: program + " hold status"}, again}
+	case orchestrator.CauseHold: // how it is cleared, where it is still there, is said besides
+		return []Step{again}
 	case orchestrator.CauseWindow:
 		return []Step{{Command: program + " run --now", Say: "whatever the window says; else the timer comes when it is open"}}
+	case orchestrator.CauseEngine:
+		return []Step{{Say: "mend what is named"}, again}
 	case causeConf:
 		return []Step{{Say: "mend what is named"}, {Command: program + " waves", Say: "whether it can be used"}, again}
 	}

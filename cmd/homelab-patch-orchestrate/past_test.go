@@ -217,7 +217,9 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	flags := []string{"--project", b.path("project"), "--inventory", b.path("hosts.yml"), "--state", b.path("state"), "--config", b.path("settings.yaml")}
-	explain := func(code int, host string) result { return b.back(code, append([]string{"explain", host}, flags...)...) }
+	explain := func(code int, host string) result {
+		return b.back(code, append([]string{"explain", host}, flags...)...)
+	}
 	b.write("settings.yaml", "hold: "+b.path("HOLD")+"\nhost_holds: "+b.path("holds")+"\n")
 	wants(t, "before the first run", explain(0, "one").stdout, "one was not patched yet: no run has had it.", "run --limit one")
 	wants(t, "a stranger", explain(2, "onne").stderr, "the inventory has no host onne (did you mean one?)")

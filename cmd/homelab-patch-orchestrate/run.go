@@ -101,7 +101,7 @@ func (j *job) remember(out *printer, code int, err error) {
 
 func (j *job) refuse(out *printer, code int, err error) {
 	dir := cmp.Or(j.State, config.Default().State)
-	refusal := orchestrator.Refusal{Time: time.Now().UTC().Truncate(time.Second), ExitCode: code, Reason: err.Error()}
+	refusal := orchestrator.Refusal{Time: time.Now().UTC(), ExitCode: code, Reason: err.Error()}
 	if err := orchestrator.Refuse(dir, refusal); err != nil {
 		out.warn("%v", err)
 	}

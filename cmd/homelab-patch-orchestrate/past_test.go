@@ -210,6 +210,14 @@ func TestTable(t *testing.T) {
 			t.Errorf("at a width of %d:\n%s", width, out.String())
 		}
 	}
+	wide := table{}
+	wide.row("RUN", "STATE", "HOSTS", "REASON")
+	wide.row("20261122T040000Z-bbbbbb", "halted", "1 failed, 1 not-attempted, 1 patched", "broken")
+	var out strings.Builder
+	wide.print(&out, "", 40)
+	if want := "RUN                      STATE\n20261122T040000Z-bbbbbb  halted\n  1 failed, 1 not-attempted, 1 patched …\n"; out.String() != want {
+		t.Errorf("%s\nwant\n%s", out.String(), want)
+	}
 }
 
 // Why a run did not begin is known afterwards, though it left no run; and explain asks nobody.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,7 +14,8 @@ import (
 )
 
 // table is lines of columns, the first of them their heads. Unlike text/tabwriter it knows how wide the terminal is: the
-// last column gets what the others leave of a line, and a line of its own where that is next to nothing.
+// last column gets what the others leave of a line. Where that is next to nothing it goes below, and with it those that do
+// not fit.
 type table struct {
 	rows [][]string
 }
@@ -41,24 +43,32 @@ func (t *table) print(w io.Writer, indent string, width int) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	left, last := width-len(indent), len(widths)-1
-	for i := range last {
-		left -= widths[i] + 2
+	last := len(widths) - 1
+	left := width - utf8.RuneCountInString(indent)
+	for _, w := range widths[:last] {
+		left -= w + 2
 	}
-	below := width > 0 && left < min(enough, widths[last])
+	beside := last // columns from here on are below
+	if width == 0 || left >= min(enough, widths[last]) {
+		beside = last + 1
+	}
+	for beside <= last && beside > 1 && left < -2 {
+		beside--
+		left += widths[beside] + 2
+	}
 	for n, row := range t.rows {
 		line := indent
-		for i, cell := range row[:last] {
+		for i, cell := range row[:min(beside, last)] {
 			line += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
 		}
-		switch cell := row[last]; {
-		case below && n > 0 && cell != "":
-			line = strings.TrimRight(line, " ") + "\n" + indent + "  " + tui.Line(cell, width-len(indent)-2)
-		case below:
-		case width > 0:
-			line += tui.Line(cell, left)
-		default:
-			line += cell
+		below := strings.Join(slices.DeleteFunc(slices.Clone(row[min(beside, last):]), func(s string) bool { return s == "" }), "  ")
+		switch {
+		case beside > last && width > 0:
+			line += tui.Line(row[last], left)
+		case beside > last:
+			line += row[last]
+		case n > 0 && below != "":
+			line = strings.TrimRight(line, " ") + "\n" + indent + "  " + tui.Line(below, width-len(indent)-2)
 		}
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}

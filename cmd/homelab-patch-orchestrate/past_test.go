@@ -250,6 +250,9 @@ func TestExplain(t *testing.T) {
 	b.run(6)
 	wants(t, "held", explain(0, "one").stdout, "that run never began (exit code 6)", "held: racks", "the fleet is held", "hold clear")
 	wants(t, "history", b.back(0, "history", "--config", b.path("settings.yaml"), "--state", b.path("state")).stdout, "did not, exit code 6: held: racks")
+	os.Remove(b.path("state/refused.json")) // the timer does not even begin: its unit asks before
+	b.back(1, "hold", "check", "--config", b.path("settings.yaml"), "--state", b.path("state"), "--textfile", b.path("run.prom"))
+	wants(t, "held, by the timer", explain(0, "one").stdout, "that run never began (exit code 6)", "held: racks")
 	os.Remove(b.path("HOLD"))
 	b.write("holds/two", "guests\n")
 	wants(t, "held by itself", explain(0, "two").stdout, "it is held by itself: guests", "hold clear --host two")

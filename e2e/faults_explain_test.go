@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"homelab-patch-orchestrate/e2e"
 )
@@ -25,6 +26,7 @@ type explained struct {
 		Command string `json:"command"`
 		Say     string `json:"say"`
 	} `json:"do"`
+	Next time.Time `json:"next_run"`
 
 	text string // for people
 }
@@ -58,6 +60,21 @@ func (e explained) want(t *testing.T, f fault) {
 	said := strings.Join(strings.Fields(e.text), " ")
 	if e.Cause != f.cause || !strings.Contains(said, strings.Join(strings.Fields(words), " ")) || f.cause != "" && len(e.Do) == 0 {
 		t.Errorf("%s, %s: explain %s says %q, want %q and the words %q\n%s", f.name, f.where, e.Host, e.Cause, f.cause, words, e.text)
+	}
+}
+
+// wantNextRun checks that explain knows when the timer comes next.
+func wantNextRun(t *testing.T, lab *e2e.Lab, host string) {
+	t.Helper()
+	if e := explain(t, lab, host); !e.Next.IsZero() {
+		t.Errorf("without a timer the next run is %v", e.Next)
+	}
+	service(t, lab)
+	lab.Exec(controller, "systemctl", "start", "homelab-patch-orchestrate.timer")
+	defer lab.Exec(controller, "systemctl", "stop", "homelab-patch-orchestrate.timer")
+	e := explain(t, lab, host)
+	if e.Next.Weekday() != time.Sunday || !e.Next.After(time.Now()) || !strings.Contains(e.text, "next   run by the timer: Sun ") {
+		t.Errorf("the next run is %v\n%s", e.Next, e.text)
 	}
 }
 

@@ -112,6 +112,7 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 		explain(t, lab, name).want(t, fault{name: "not attempted", where: name, cause: "budget", explain: "was halted by wave 0, before its wave"})
 	}
 	explain(t, lab, "node13").want(t, fault{name: "none", where: "node13"})
+	wantNextRun(t, lab, "node01")
 	mendLost(t, lab)
 	next := run(t, lab, "run")
 	all := []string{"saltierpoop", "prox", controller}

@@ -228,7 +228,7 @@ func (p *printer) files(s showJSON) {
 func (p *printer) lines(indent, text string) {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	if n := len(all) - mostLines; n > 0 {
-		fmt.Fprintf(p.out, "%s(%d lines before these: ansible.log has them)\n", indent, n)
+		fmt.Fprintf(p.out, "%s(%d lines before these: --json has them)\n", indent, n)
 		all = all[n:]
 	}
 	for _, line := range all {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (p *printer) trouble(r orchestrator.Report, w orchestrator.WaveReport, h or
 	why, _ := r.Why(h.Name)
 	fmt.Fprintf(p.out, "  %s, wave %d: %s (%s)\n", clean(h.Name), w.Number, tui.Paint(color(p.out), string(h.Outcome)), why.Cause)
 	if h.Task != "" {
-		fmt.Fprintf(p.out, "    task %q %s\n", clean(h.Task), clean(h.Path))
+		fmt.Fprintf(p.out, "    task %q %s\n", clean(h.Task), clean(within(h.Path)))
 	}
 	if why.Words != "" {
 		p.lines("    ", why.Words)
@@ -86,6 +87,12 @@ func (p *printer) gates(r orchestrator.Report) {
 	}
 }
 
+// carried is where the playbooks and roles of this program are when they run.
+var carried = regexp.MustCompile(`^/.*/content/[0-9a-f]{16}/`)
+
+// within is where a task is written; of what the program carries, its place in there.
+func within(path string) string { return carried.ReplaceAllString(path, "") }
+
 // spent is a time for people: most tasks take less than a minute.
 func spent(seconds float64) string {
 	if seconds < 60 {
@@ -109,10 +116,10 @@ func (p *printer) times(all *past.Times, tasks, hosts string) {
 		t.row(head...)
 		for _, task := range all.Tasks[:min(mostTimes, len(all.Tasks))] {
 			if hosts == "" {
-				t.row(spent(task.Seconds), strings.TrimSpace(task.Task+"  "+task.Path))
+				t.row(spent(task.Seconds), strings.TrimSpace(task.Task+"  "+within(task.Path)))
 				continue
 			}
-			t.row(spent(task.Seconds), task.Host, task.Hosts, strings.TrimSpace(task.Task+"  "+task.Path))
+			t.row(spent(task.Seconds), task.Host, task.Hosts, strings.TrimSpace(task.Task+"  "+within(task.Path)))
 		}
 		t.print(p.out, "  ", p.width())
 	}
@@ -139,7 +146,7 @@ func (p *printer) oneHost(s showJSON) {
 		fmt.Fprintf(p.out, "cause: %s\n", s.Host.Cause)
 	}
 	if h.Task != "" {
-		fmt.Fprintf(p.out, "task: %q %s\n", clean(h.Task), clean(h.Path))
+		fmt.Fprintf(p.out, "task: %q %s\n", clean(h.Task), clean(within(h.Path)))
 	}
 	if s.Host.Why != "" {
 		p.lines("  ", s.Host.Why)
@@ -172,9 +179,11 @@ func (p *printer) patch(h orchestrator.HostReport) {
 		}
 	}
 	list("reboot because", k.RebootReasons...)
-	if k.Kernel.Running != "" {
-		list("kernel", fmt.Sprintf("%s runs, %s is installed", k.Kernel.Running, k.Kernel.Installed))
+	kernel := k.Kernel.Running
+	if k.Kernel.Installed != "" && k.Kernel.Installed != kernel {
+		kernel += " runs, " + k.Kernel.Installed + " is installed"
 	}
+	list("kernel", kernel)
 	var kept, held, excluded []string
 	for _, b := range k.KeptBack {
 		kept = append(kept, fmt.Sprintf("%s %s (%s)", b.Name, b.To, b.Reason))

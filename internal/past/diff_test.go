@@ -15,7 +15,9 @@ import (
 
 // TestDiff holds what differs between two runs of three hosts against testdata.
 func TestDiff(t *testing.T) {
-	pkg := func(name, to string) o.Package { return o.Package{Name: name, From: "1", To: to, Security: name == "openssl"} }
+	pkg := func(name, to string) o.Package {
+		return o.Package{Name: name, From: "1", To: to, Security: name == "openssl"}
+	}
 	a, b := one(o.Passed, 0, "", o.HostReport{Outcome: o.Patched, Patch: &o.Patch{Packages: []o.Package{pkg("openssl", "2"), pkg("vim", "2"), pkg("same", "2")}}}),
 		budget(failed("lock", "held"))
 	a.Engine, b.Engine = "2.14.18", "2.19.4"

@@ -232,8 +232,12 @@ func (f Facts) noTarget(a *Answer) {
 		Step{Command: program + " waves", Say: "who is patched when"})
 }
 
-// neverBegan is about a run later than all that had the host, which ended before it touched anything.
+// neverBegan is about a run later than all that had the host, which ended before it touched anything. A host that was lost
+// has troubles of its own: they are the answer, until they are mended.
 func (f Facts) neverBegan(a *Answer, s seen) bool {
+	if s.run != nil && s.host.Lost() && s.host.Outcome != orchestrator.HostNotAttempted && s.host.Outcome != orchestrator.Undecided {
+		return false
+	}
 	var at time.Time
 	code, reason := 0, ""
 	if s.unbegun != nil {

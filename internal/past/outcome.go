@@ -144,6 +144,9 @@ func (f Facts) inTheWay(a *Answer, s seen) {
 	if r := f.Refusal; r != nil && s.run != nil && a.Outcome != NotBegun && r.Time.After(s.run.Started) {
 		a.Also = append(a.Also, fmt.Sprintf("another run was wanted %s, and did not begin: %s", f.when(r.Time), r.Reason))
 	}
+	if u := s.unbegun; u != nil && a.Outcome != NotBegun {
+		a.Also = append(a.Also, fmt.Sprintf("run %s, %s, ended before it touched anything: %s", u.ID, f.when(u.Started), u.Reason))
+	}
 	if f.Busy && a.Outcome != UnderWay {
 		a.Also = append(a.Also, "a run is under way now")
 	}

@@ -56,7 +56,11 @@ const (
 	CauseStopped   Cause = "stopped"   // somebody stopped the run
 	CauseDied      Cause = "died"      // the run's process ended before the run did
 	CauseEngine    Cause = "engine"    // ansible-playbook could not do its work
-	CauseJournal   Cause = "journal"   // the journal could not be written
+	CauseJournal   Cause = "journal"   // the journal could not be written, or cannot be read
+
+	// The run never began, for one of those above, or because:
+	CauseLocked   Cause = "locked"   // another run was under way
+	CauseSettings Cause = "settings" // the settings, the inventory or the plan were refused
 )
 
 // Why is the cause of a host's outcome.

@@ -43,15 +43,12 @@ type Facts struct {
 
 // What became of a host, where it is none of the outcomes of a run.
 const (
-	NoTarget  = "no-target" // no run would have it
-	Never     = "never"     // no run has had it yet
-	NotBegun  = "not-begun" // the latest run never began
-	UnderWay  = "under-way" // a run is at work
-	CutShort  = "cut-short" // its run died, and nobody has ended it
-	Unknown   = "unknown"   // the journal of the latest run cannot be read
-	causeFull = "disk"      // of the state directory
-	causeLock = "locked"    // another run was under way
-	causeConf = "settings"  // settings, inventory or plan
+	NoTarget = "no-target" // no run would have it
+	Never    = "never"     // no run has had it yet
+	NotBegun = "not-begun" // the latest run never began
+	UnderWay = "under-way" // a run is at work
+	CutShort = "cut-short" // its run died, and nobody has ended it
+	Unknown  = "unknown"   // the journal of the latest run cannot be read
 )
 
 // Answer is why a host was or was not patched.
@@ -238,6 +235,9 @@ func (f Facts) neverBegan(a *Answer, s seen) bool {
 	if s.run != nil && s.host.Lost() && s.host.Outcome != orchestrator.HostNotAttempted && s.host.Outcome != orchestrator.Undecided {
 		return false
 	}
+	if f.Busy {
+		return false
+	}
 	var at time.Time
 	code, reason := 0, ""
 	if s.unbegun != nil {
@@ -251,7 +251,7 @@ func (f Facts) neverBegan(a *Answer, s seen) bool {
 		at, code, reason = r.Time, r.ExitCode, r.Reason
 		a.Run = nil
 	}
-	if at.IsZero() || f.Busy {
+	if at.IsZero() {
 		return false
 	}
 	a.Outcome, a.Cause = NotBegun, unbegun(code, reason)

@@ -126,7 +126,7 @@ func (f Facts) inTheWay(a *Answer, s seen) {
 	if f.Full != "" {
 		a.Also = append(a.Also, f.Full)
 		if a.Cause == "" || a.Outcome == Never || a.Outcome == CutShort {
-			a.Cause = causeFull
+			a.Cause = orchestrator.CauseDisk
 		}
 		a.Do = append([]Step{{Say: "make room there: without it no run can keep its journal"}}, a.Do...)
 	}

@@ -98,7 +98,7 @@ func (f Facts) run() []Step {
 func (f Facts) begin(c orchestrator.Cause) []Step {
 	again := Step{Command: program + " run", Say: "again"}
 	switch c {
-	case causeLock:
+	case orchestrator.CauseLocked:
 		return []Step{{Command: program + " run --wait 4h", Say: "after the run that is under way"}}
 	case orchestrator.CauseHold: // how it is cleared, where it is still there, is said besides
 		return []Step{again}
@@ -106,7 +106,7 @@ func (f Facts) begin(c orchestrator.Cause) []Step {
 		return []Step{{Command: program + " run --now", Say: "whatever the window says; else the timer comes when it is open"}}
 	case orchestrator.CauseEngine:
 		return []Step{{Say: "mend what is named"}, again}
-	case causeConf:
+	case orchestrator.CauseSettings:
 		return []Step{{Say: "mend what is named"}, {Command: program + " waves", Say: "whether it can be used"}, again}
 	}
 	if m, ok := mend[c]; ok {
@@ -119,15 +119,15 @@ func (f Facts) begin(c orchestrator.Cause) []Step {
 func unbegun(code int, reason string) orchestrator.Cause {
 	switch {
 	case strings.Contains(reason, "no space left on device"):
-		return causeFull
+		return orchestrator.CauseDisk
 	case code == orchestrator.ExitLocked:
-		return causeLock
+		return orchestrator.CauseLocked
 	case code == orchestrator.ExitHeld && strings.HasPrefix(reason, orchestrator.ErrClosed.Error()):
 		return orchestrator.CauseWindow
 	case code == orchestrator.ExitHeld:
 		return orchestrator.CauseHold
 	case code == orchestrator.ExitUsage:
-		return causeConf
+		return orchestrator.CauseSettings
 	case code >= orchestrator.ExitInterrupted-1:
 		return orchestrator.CauseStopped
 	}

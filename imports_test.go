@@ -33,6 +33,7 @@ func rooms() map[string][]string {
 		"internal/config":    {"inventory", "notify", "orchestrator"},
 		"internal/gate":      {"orchestrator", "runner"},
 		"internal/message":   {"orchestrator", "notify"},
+		"internal/past":      {"orchestrator", "runner"},
 		"internal/report":    {"orchestrator", "runner"},
 		"internal/tui":       {"orchestrator", "runner"},
 	}

@@ -3,18 +3,22 @@ package orchestrator
 import "strings"
 
 // sshSays pairs what ssh says of a host that it cannot reach with where to look. The first that fits counts.
-var sshSays = []struct{ says, words string }{
-	{"banner exchange", "it takes connections, and its sshd says nothing: the host hangs or is overloaded, look at its console"},
-	{"Connection refused", "it is up, and nothing listens on its ssh port: look whether sshd runs"},
-	{"No route to host", "it does not answer: it is off, or its network is down"},
-	{"Connection timed out", "it does not answer: it is off, its network is down, or a firewall is in between"},
-	{"not responding", "it stopped answering: it hangs, or the link to it was lost"},
-	{"Could not resolve hostname", "its name is not known to the resolver: set ansible_host, or look at DNS"},
-	{"HOST IDENTIFICATION HAS CHANGED", "its host key is not the known one: if it was installed anew, replace it in known_hosts"},
-	{"Host key verification failed", "its host key is not known: log in once by hand, or add it to known_hosts"},
-	{"Permission denied", "it does not let us in: look at the user, the key, and its authorized_keys"},
+var sshSays = []struct {
+	says  string
+	cause Cause
+	words string
+}{
+	{"banner exchange", CauseSilent, "it takes connections, and its sshd says nothing: the host hangs or is overloaded, look at its console"},
+	{"Connection refused", CauseRefused, "it is up, and nothing listens on its ssh port: look whether sshd runs"},
+	{"No route to host", CauseNoAnswer, "it does not answer: it is off, or its network is down"},
+	{"Connection timed out", CauseNoAnswer, "it does not answer: it is off, its network is down, or a firewall is in between"},
+	{"not responding", CauseLink, "it stopped answering: it hangs, or the link to it was lost"},
+	{"Could not resolve hostname", CauseName, "its name is not known to the resolver: set ansible_host, or look at DNS"},
+	{"HOST IDENTIFICATION HAS CHANGED", CauseHostKey, "its host key is not the known one: if it was installed anew, replace it in known_hosts"},
+	{"Host key verification failed", CauseHostKey, "its host key is not known: log in once by hand, or add it to known_hosts"},
+	{"Permission denied", CauseLogin, "it does not let us in: look at the user, the key, and its authorized_keys"},
 	// 2.19 often says no more than this.
-	{"Data could not be sent", "its ssh connection ended at once: the host hangs or is overloaded, or its network is down"},
+	{"Data could not be sent", CauseSilent, "its ssh connection ended at once: the host hangs or is overloaded, or its network is down"},
 }
 
 // unreachable puts why a host was not reached into words of an operator; what ssh said follows.

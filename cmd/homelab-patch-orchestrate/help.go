@@ -88,6 +88,17 @@ homelab-patch-orchestrate run --wait 4h --json    # for scripts: after a run tha
 	"waves": `
 homelab-patch-orchestrate waves
 homelab-patch-orchestrate waves --inventory ./hosts.yml --json`,
+	"history": `
+homelab-patch-orchestrate history
+homelab-patch-orchestrate history --limit 0 --json   # all there are, for scripts`,
+	"show": `
+homelab-patch-orchestrate show latest
+homelab-patch-orchestrate show latest web             # all that it has on one host
+homelab-patch-orchestrate show 20261127T231520Z --json`,
+	"explain": `
+homelab-patch-orchestrate explain web   # why was it not patched?`,
+	"diff": `
+homelab-patch-orchestrate diff 20261120 latest   # what is other than a week ago?`,
 	"resume": `
 homelab-patch-orchestrate resume          # go on with what was cut short
 homelab-patch-orchestrate resume --now    # whatever the window says`,

@@ -153,19 +153,19 @@ func (p *printer) summary(r orchestrator.Report, dir, page string) {
 	w := p.out
 	paint := func(word string) string { return tui.Paint(color(w), word) }
 	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := table{}
 	packages := "PACKAGES"
 	if r.Kind == orchestrator.Check {
 		packages = "WOULD CHANGE"
 	}
-	fmt.Fprintf(t, "WAVE\tHOST\tOUTCOME\t%s\tREBOOT\tNOTE\n", packages)
+	t.row("WAVE", "HOST", "OUTCOME", packages, "REBOOT", "NOTE")
 	for _, wave := range r.Waves {
 		for _, h := range wave.Hosts {
 			// Colour would spoil the columns; the line below has it.
-			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", wave.Number, h.Name, h.Outcome, count(h), clean(reboot(h)), tui.Line(noteOf(h, wave), 100))
+			t.row(wave.Number, h.Name, h.Outcome, count(h), reboot(h), tui.Line(noteOf(h, wave), 100))
 		}
 	}
-	t.Flush()
+	t.print(w, "", p.width())
 	p.packages(w, r)
 	for _, a := range r.Refused() {
 		fmt.Fprintf(w, "gate %s said no %s, at %s UTC: %s\n", a.Gate, a.When, a.Time.UTC().Format(time.TimeOnly), clean(a.Reason))
@@ -176,8 +176,11 @@ func (p *printer) summary(r orchestrator.Report, dir, page string) {
 	if r.Count(orchestrator.HostInterrupted) > 0 {
 		fmt.Fprintln(w, "note: what runs on an interrupted host goes on there; the next run finds it")
 	}
-	took := tui.Elapsed(r.Ended.Sub(r.Started))
-	fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), took, clean(r.Reason))
+	if r.Ended.IsZero() { // a run that `show` is asked about
+		fmt.Fprintf(w, "\n%s since %s\n", paint(string(r.State)), tui.Elapsed(time.Since(r.Started)))
+	} else {
+		fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), tui.Elapsed(r.Ended.Sub(r.Started)), clean(r.Reason))
+	}
 	fmt.Fprintf(w, "report: %s\n", dir)
 	if page != "" {
 		fmt.Fprintf(w, "ARA: %s\n", page)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -66,6 +68,7 @@ func (j *job) doAndTell(out *printer, work underLock) (int, error) {
 		if errors.As(err, &settings) {
 			rec.post = j.post(out)
 			rec.refused(orchestrator.ExitUsage, err)
+			j.remember(out, orchestrator.ExitUsage, err)
 			rec.deliver()
 		}
 		return orchestrator.ExitUsage, err
@@ -77,11 +80,31 @@ func (j *job) doAndTell(out *printer, work underLock) (int, error) {
 	ctx, stop, done := signals(out)
 	defer done() // after the last message: a signal must not change the exit code of a run that is over
 	code, err := work(ctx, stop, out, rec)
+	j.remember(out, code, err)
 	if code != orchestrator.ExitLocked { // then another run is at it
 		rec.deliver()
 		rec.post.recorder.wait()
 	}
 	return code, err
+}
+
+// remember keeps why a full run did not begin: it has no journal, and explain and history are asked about it.
+func (j *job) remember(out *printer, code int, err error) {
+	if j.flags.Name() != "run" || j.asked().Kind() != orchestrator.Full || err == nil {
+		return
+	}
+	switch code {
+	case orchestrator.ExitUsage, orchestrator.ExitLocked, orchestrator.ExitHeld:
+		j.refuse(out, code, err)
+	}
+}
+
+func (j *job) refuse(out *printer, code int, err error) {
+	dir := cmp.Or(j.State, config.Default().State)
+	refusal := orchestrator.Refusal{Time: time.Now().UTC(), ExitCode: code, Reason: err.Error()}
+	if err := orchestrator.Refuse(dir, refusal); err != nil {
+		out.warn("%v", err)
+	}
 }
 
 // locked runs while it holds the lock.

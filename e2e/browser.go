@@ -124,7 +124,10 @@ func (v *Visit) Eval(expression string, into any) {
 }
 
 // Key presses the mouse on what a selector finds, or types into it.
-func (v *Visit) Click(selector string) { v.t.Helper(); v.do(chromedp.Click(selector, chromedp.ByQuery)) }
+func (v *Visit) Click(selector string) {
+	v.t.Helper()
+	v.do(chromedp.Click(selector, chromedp.ByQuery))
+}
 func (v *Visit) Type(selector, text string) {
 	v.t.Helper()
 	v.do(chromedp.SendKeys(selector, text, chromedp.ByQuery))

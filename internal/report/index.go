@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"html/template"
 	"io"
 	"time"
 
@@ -18,10 +17,6 @@ type Entry struct {
 
 // Index writes the page that lists runs, in the order in which they come. left is how many there are besides.
 func Index(w io.Writer, entries []Entry, left int, zone *time.Location) error {
-	t, err := template.New("index").Parse(indexText)
-	if err != nil {
-		return err
-	}
 	list := index{frame: newFrame(), Left: left, Tone: "busy", Zone: time.Now().In(zone).Format("MST")}
 	for _, e := range entries {
 		list.Runs = append(list.Runs, newItem(e, zone))
@@ -29,7 +24,7 @@ func Index(w io.Writer, entries []Entry, left int, zone *time.Location) error {
 	if len(list.Runs) > 0 {
 		list.Tone = list.Runs[0].Tone
 	}
-	return t.Execute(w, list)
+	return execute(w, indexText, list)
 }
 
 type index struct {

@@ -92,7 +92,7 @@ func (r Report) Markdown(w io.Writer, zone *time.Location) error {
 			fmt.Fprintf(&b, "- %s\n", escape(n))
 		}
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, seal(b.String()))
 	return err
 }
 

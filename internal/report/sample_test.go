@@ -69,7 +69,10 @@ func halted(n int) o.Report {
 		w.Hosts[3].Outcome, w.Hosts[3].Patch = o.Unchanged, &o.Patch{Version: 1, Warnings: []string{"the package lists are 30 hours old"}}
 		w.Hosts[4].Patch.RebootRequired, w.Hosts[4].Patch.RebootReasons = true, []string{"libc6", "dbus"}
 	}
-	w.Reason = "lost 2 hosts, the budget is 0: " + w.Hosts[0].Name + " (failed), " + w.Hosts[1].Name + " (unreachable)"
+	w.Reason = "lost 1 host, the budget is 0: " + w.Hosts[0].Name + " (failed)"
+	if len(w.Hosts) > 4 {
+		w.Reason = "lost 2 hosts, the budget is 0: " + w.Hosts[0].Name + " (failed), " + w.Hosts[1].Name + " (unreachable)"
+	}
 	r.Reason = "halted after wave 1: " + w.Reason
 	for k := range r.Waves[2].Hosts {
 		r.Waves[2].Hosts[k].Outcome, r.Waves[2].Hosts[k].Patch = o.HostNotAttempted, nil

@@ -32,6 +32,16 @@ func plain(s string) string {
 	}, s))
 }
 
+// seal is the last look at a text that is written: whatever it was made of, no control and no change of direction is in it.
+func seal(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && unicode.Is(unicode.C, r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
+}
+
 // plainLine is plain on one line, at most n characters.
 func plainLine(s string, n int) string { return cut(strings.Join(strings.Fields(plain(s)), " "), n) }
 

@@ -38,7 +38,7 @@ type Visit struct {
 	said     []string
 }
 
-// Visit opens an address. Without Chromium the test is skipped, or fails under E2E_REQUIRED.
+// Open opens an address. Without Chromium the test is skipped, or fails under E2E_REQUIRED.
 func Open(t testing.TB, address string, s Screen) *Visit {
 	t.Helper()
 	if _, err := exec.LookPath("chromium"); err != nil {
@@ -150,4 +150,72 @@ func (v *Visit) PDF() []byte {
 		return err
 	}))
 	return pdf
+}
+
+// wide is what reaches beyond the page's right edge: its tag, class and text.
+const wide = `[...document.querySelectorAll("body *")].filter(e => !e.closest("title") && e.getBoundingClientRect().right > innerWidth + 0.5)
+	.map(e => e.tagName + " " + e.getAttribute("class") + " " + e.textContent.slice(0, 40))
+	.concat(document.documentElement.scrollWidth > innerWidth ? ["the page has " + document.documentElement.scrollWidth + " of " + innerWidth] : [])`
+
+// faint is each text whose contrast with what is behind it is below WCAG's AA: 4.5, or 3 where it is large.
+// https://www.w3.org/TR/WCAG22/#contrast-minimum
+const faint = `(() => {
+	const rgb = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
+	const light = ([r, g, b]) => { const f = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; return 0.2126*f(r) + 0.7152*f(g) + 0.0722*f(b); };
+	const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c; } return rgb(getComputedStyle(document.body).backgroundColor); };
+	const found = []; let looked = 0;
+	const look = (e, style, color) => {
+		const [a, b] = [light(rgb(color)), light(behind(e))], ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+		const size = parseFloat(style.fontSize), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
+		looked++;
+		if (ratio < (large ? 3 : 4.5) || style.opacity !== "1") found.push(ratio.toFixed(2) + " " + e.textContent.slice(0, 40));
+	};
+	for (const e of document.querySelectorAll("body, body *")) {
+		if (e.closest("script, title, option") || !e.getClientRects().length) continue;
+		for (const pseudo of ["::before", "::placeholder"]) {
+			const style = getComputedStyle(e, pseudo);
+			if (pseudo === "::placeholder" ? e.placeholder : /\w/.test(style.content) && style.content !== "none" && style.content !== "normal") look(e, style, style.color);
+		}
+		if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+		const style = getComputedStyle(e);
+		look(e, style, e.closest("svg") ? style.fill : style.color);
+	}
+	return {Found: found, Looked: looked};
+})()`
+
+// Fine fails the test for whatever a page that needs nothing must not have: words in the console, a request beside its own,
+// an overflow, or a text too faint to read. It returns how many texts it has looked at.
+func (v *Visit) Fine() (texts int) {
+	v.t.Helper()
+	var over []string
+	v.Eval(wide, &over)
+	if len(over) > 0 {
+		v.t.Errorf("wider than the screen: %q", over)
+	}
+	var contrast struct {
+		Found  []string
+		Looked int
+	}
+	v.Eval(faint, &contrast)
+	if len(contrast.Found) > 0 || contrast.Looked == 0 {
+		v.t.Errorf("of %d texts these are too faint: %q", contrast.Looked, contrast.Found)
+	}
+	if said := v.Said(); len(said) > 0 {
+		v.t.Errorf("in the console: %q", said)
+	}
+	if asked := v.Requests(); len(asked) != 1 {
+		v.t.Errorf("requests: %q", asked)
+	}
+	return contrast.Looked
+}
+
+// Took is how long the page took until it was loaded, by its own clock.
+func (v *Visit) Took() time.Duration {
+	v.t.Helper()
+	var ms float64
+	v.Eval(`performance.getEntriesByType("navigation")[0].loadEventEnd`, &ms)
+	if ms <= 0 {
+		v.t.Fatalf("the page was loaded after %v ms", ms)
+	}
+	return time.Duration(ms * float64(time.Millisecond))
 }

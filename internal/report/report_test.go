@@ -125,9 +125,9 @@ func with(r o.Report, f func(*o.Report)) o.Report { f(&r); return r }
 // evil is what a host may say to whoever reads of it.
 const evil = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>\"'>\x1b]0;owned\x07\x1b[31mred\u202egpj.exe\x00 [link](http://evil.example) `tick` | @everyone &amp; {{.Style}} </style></script>"
 
-// TestHostile plants what a host may say in every text of a report.
-func TestHostile(t *testing.T) {
-	r := halted(22)
+// hostile is a report with what a host may say in each of its texts.
+func hostile(r o.Report) o.Report {
+	id := r.ID
 	var plant func(v reflect.Value)
 	plant = func(v reflect.Value) {
 		switch v.Kind() {
@@ -152,8 +152,14 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	plant(reflect.ValueOf(&r).Elem())
+	r.ID = id
+	return r
+}
+
+// TestHostile plants what a host may say in every text of a report.
+func TestHostile(t *testing.T) {
+	r := hostile(halted(22))
 	r.Waves[0].Hosts[0].Outcome = o.Outcome(evil) // of a journal that somebody wrote by hand
-	r.ID = halted(22).ID
 	page := pageOf(t, r)
 	for _, not := range []string{"<script>alert", "<img", "evil.example/x onerror=alert(2)>", "\x1b", "\u202e", "\x00", "</style></script>"} {
 		if strings.Contains(page, not) {

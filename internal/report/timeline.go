@@ -32,6 +32,9 @@ type row struct {
 	Marks []mark
 }
 
+// Short is the name as far as there is room for it.
+func (r row) Short() string { return plainLine(r.Name, 18) }
+
 // bar is a time with a kind: an outcome, the state of a wave, pause or reboot.
 type bar struct {
 	X, W  float64

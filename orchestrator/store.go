@@ -62,7 +62,7 @@ func own(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !slices.Contains([]string{"lock", "lease.json", refusalFile, "runs", "content", "outbox"}, e.Name()) && !validID(e.Name()) {
+		if !slices.Contains([]string{"lock", "lease.json", refusalFile, "runs", "content", "outbox", "index.html"}, e.Name()) && !validID(e.Name()) {
 			return fmt.Errorf("%s holds other files (%s): use a directory of its own", dir, e.Name())
 		}
 	}

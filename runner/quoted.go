@@ -13,9 +13,15 @@ var quoted = regexp.MustCompile(`(?s)(The\s+offending\s+line\s+appears\s+to\s+be
 // headless is a quotation of core 2.14 whose beginning was not kept.
 var headless = regexp.MustCompile(`(?s)\A.*\^\s+here`)
 
+// Unquoted is a text of Ansible's without the lines of the operator's files that it is known to quote; where they were it
+// says so. What it does not know stays.
+func Unquoted(text string) string {
+	text = quoted.ReplaceAllString(text, "$1$2$4 (not shown)$3$5")
+	return headless.ReplaceAllString(text, "(not shown)")
+}
+
 // detail is the end of what Ansible said on stderr, without the lines it is
 // known to quote; where they are it says as well.
 func detail(stderr string) string {
-	text := quoted.ReplaceAllString(stderr, "$1$2$4 (not shown)$3$5")
-	return lastLines(headless.ReplaceAllString(text, "(not shown)"), 12)
+	return lastLines(Unquoted(stderr), 12)
 }

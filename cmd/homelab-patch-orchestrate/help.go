@@ -105,6 +105,11 @@ homelab-patch-orchestrate resume --now    # whatever the window says`,
 	"retry": `
 homelab-patch-orchestrate retry latest
 homelab-patch-orchestrate retry 20261127T231520Z-9c76b5`,
+	"report": `
+homelab-patch-orchestrate report latest                         # the page, beside the journal
+homelab-patch-orchestrate report 20261127 --html /tmp/run.html  # somewhere else
+homelab-patch-orchestrate report latest --markdown              # for a ticket or a chat
+homelab-patch-orchestrate report latest --json                  # for a program`,
 	"hold set": `
 homelab-patch-orchestrate hold set --reason "moving racks" --until 2d
 homelab-patch-orchestrate hold set --host prox --reason "guests are being moved" --until "2026-12-01 18:00"`,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/internal/tui"
 	"homelab-patch-orchestrate/orchestrator"
 	"homelab-patch-orchestrate/runner"
@@ -162,7 +164,7 @@ func (p *printer) summary(r orchestrator.Report, dir, page string) {
 	for _, wave := range r.Waves {
 		for _, h := range wave.Hosts {
 			// Colour would spoil the columns; the line below has it.
-			t.row(wave.Number, h.Name, h.Outcome, count(h), reboot(h), tui.Line(noteOf(h, wave), 100))
+			t.row(wave.Number, h.Name, h.Outcome, count(h), reboot(h), tui.Line(report.Note(h, wave), 100))
 		}
 	}
 	t.print(w, "", p.width())
@@ -220,40 +222,7 @@ func count(h orchestrator.HostReport) string {
 	return fmt.Sprint(len(h.Patch.Packages))
 }
 
-func reboot(h orchestrator.HostReport) string {
-	switch {
-	case h.Patch == nil:
-		return "-"
-	case h.Patch.Rebooted && h.Patch.RebootRequired:
-		return "done, again required"
-	case h.Patch.Rebooted:
-		return "done"
-	case h.Patch.RebootForecast != "":
-		return h.Patch.RebootForecast
-	case h.Patch.RebootRequired:
-		return "required"
-	}
-	return "no"
-}
-
-// noteOf is the one thing to know about a host.
-func noteOf(h orchestrator.HostReport, w orchestrator.WaveReport) string {
-	switch {
-	case h.Message != "" && h.Task != "" && h.Patch == nil:
-		return h.Task + ": " + h.Message
-	case h.Message != "":
-		return h.Message
-	case h.Patch != nil && h.Patch.Hold != nil:
-		return h.Patch.Hold.Reason
-	case h.Patch != nil && len(h.Patch.Warnings) > 0:
-		return h.Patch.Warnings[0]
-	case h.Patch != nil && h.Patch.RebootRequired:
-		return strings.Join(h.Patch.RebootReasons, ", ")
-	case h.Outcome == orchestrator.HostNotAttempted:
-		return w.Reason
-	}
-	return ""
-}
+func reboot(h orchestrator.HostReport) string { return cmp.Or(report.Reboot(h), "-") }
 
 // clean makes one line of what may come from a host, without anything that a
 // terminal would obey.

@@ -95,6 +95,12 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitCode(orchestrator.Report{}, err), err
 	}
 	defer lock.Close()
+	again := false // then that does it
+	defer func() {
+		if !again {
+			j.shelve(store, lock, out)
+		}
+	}()
 	rec.untold(store)
 	report, err := store.Latest()
 	if err == nil && report.Kind == orchestrator.Check && report.State.Final() {
@@ -113,6 +119,7 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return nothing(fmt.Sprintf("run %s has ended: %s", report.ID, report.State))
 	case report.State.Final():
 		lock.Close()
+		again = true
 		return j.again(ctx, stop, out, rec, report, orchestrator.Unfinished())
 	}
 	run, err := lock.Reopen(report.ID)

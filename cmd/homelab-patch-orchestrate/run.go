@@ -122,6 +122,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitCode(orchestrator.Report{}, err), err
 	}
 	defer lock.Close()
+	defer j.shelve(store, lock, out)
 	rec.untold(store)
 	if held, reason, err := orchestrator.HoldFile(j.Hold)(); err == nil && held {
 		rec.held(reason)

@@ -81,6 +81,8 @@ type Config struct {
 	FailedUnits bool
 	// ARA is key "ara": what is put on record there; default nothing.
 	ARA ARA
+	// Keep is key "keep": which runs stay in the state directory; default the latest 200, of the last 400 days.
+	Keep orchestrator.Keep
 }
 
 // Default returns the settings of an empty file.
@@ -96,6 +98,7 @@ func Default() Config {
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",
 		FailedUnits:  true,
+		Keep:         orchestrator.Keep{Runs: 200, Age: 400 * 24 * time.Hour},
 	}
 }
 

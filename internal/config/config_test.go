@@ -82,6 +82,7 @@ gates:
 			{Name: "grafana", URL: "http://grafana:3000/api/health"},
 			{Name: "dns", Command: []string{dir + "/check-dns", "192.0.2.1"}, Timeout: 20 * time.Second},
 		},
+		Keep: Default().Keep,
 	}
 	for _, path := range []string{file, relative(t, file)} {
 		got, err := Load(path, true)
@@ -121,6 +122,7 @@ func TestDefaults(t *testing.T) {
 		NotifyEnv:    "/etc/homelab/patching-notify.env",
 		Send:         "always",
 		FailedUnits:  true,
+		Keep:         orchestrator.Keep{Runs: 200, Age: 400 * 24 * time.Hour},
 	}
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	for _, path := range []string{"", missing} {

@@ -53,7 +53,7 @@ func (c *Config) known() map[string]any {
 		"state": &c.State, "textfile": &c.Textfile, "hold": &c.Hold, "host_holds": &c.HostHolds, "private_key": &c.PrivateKey,
 		"notify_env": &c.NotifyEnv, "send": (*word)(&c.Send),
 		"forks": &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
-		"gates": &c.Gates, "failed_units": &c.FailedUnits, "ara": &c.ARA,
+		"gates": &c.Gates, "failed_units": &c.FailedUnits, "ara": &c.ARA, "keep": &c.Keep,
 		"window": &c.Schedule.Windows, "blackout": &c.Schedule.Blackouts, "timezone": &c.Schedule.Location,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
 	}
@@ -114,6 +114,12 @@ func (c *Config) set(key, value *yaml.Node) error {
 			return err
 		}
 		*field = ara
+	case *orchestrator.Keep:
+		keep, err := c.keep(value, *field)
+		if err != nil {
+			return err
+		}
+		*field = keep
 	case *bool:
 		if value.Tag != "!!bool" {
 			return refuse("is neither true nor false", "write one of them")

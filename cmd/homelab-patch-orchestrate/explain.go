@@ -49,8 +49,10 @@ func (j *job) explain(ctx context.Context, out *printer, host string) error {
 	if refused != nil && !errors.As(refused, &settings) {
 		return refused
 	}
-	if j.State == "" {
-		j.Config = config.Default() // the settings cannot be read
+	if j.Hold == "" { // the settings cannot be read
+		state := j.State
+		j.Config = config.Default()
+		j.State = cmp.Or(state, j.State)
 	}
 	f := past.Facts{Host: host, Now: time.Now(), Refused: refused, Next: nextRun()}
 	var inv *inventory.Inventory

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -50,8 +49,10 @@ func (j *job) explain(ctx context.Context, out *printer, host string) error {
 	if refused != nil && !errors.As(refused, &settings) {
 		return refused
 	}
-	if j.State == "" {
-		j.Config = config.Default() // the settings cannot be read
+	if j.Hold == "" { // the settings cannot be read
+		state := j.State
+		j.Config = config.Default()
+		j.State = cmp.Or(state, j.State)
 	}
 	f := past.Facts{Host: host, Now: time.Now(), Refused: refused, Next: nextRun()}
 	var inv *inventory.Inventory
@@ -155,15 +156,23 @@ func full(dir string) string {
 func nextRun() time.Time {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", "show", "--timestamp=unix", "--property=NextElapseUSecRealtime", "--value", name+".timer").Output()
+	show := exec.CommandContext(ctx, "systemctl", "show", "--property=NextElapseUSecRealtime", "--value", name+".timer")
+	show.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
+	out, err := show.Output()
 	if err != nil {
 		return time.Time{}
 	}
-	seconds, err := strconv.ParseInt(strings.TrimPrefix(strings.TrimSpace(string(out)), "@"), 10, 64)
-	if err != nil || seconds <= 0 {
+	return elapse(string(out))
+}
+
+// elapse reads what systemctl prints of such a property in UTC; it has no other format for it (systemd 252). Zero if there
+// is no such time.
+func elapse(text string) time.Time {
+	t, err := time.Parse("Mon 2006-01-02 15:04:05 MST", strings.TrimSpace(text))
+	if err != nil {
 		return time.Time{}
 	}
-	return time.Unix(seconds, 0)
+	return t
 }
 
 // answer prints why a host was or was not patched.

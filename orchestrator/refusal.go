@@ -33,7 +33,7 @@ func Refuse(dir string, r Refusal) error {
 	err = ReplaceFile(path, append(data, '\n'), 0o600)
 	if info, gone := os.Stat(dir); err == nil && gone == nil && os.Geteuid() == 0 { // root looks for holds for another user
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-			err = os.Chown(path, int(stat.Uid), int(stat.Gid))
+			err = os.Lchown(path, int(stat.Uid), int(stat.Gid))
 		}
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -11,6 +11,7 @@ import (
 	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/internal/failpoint"
 	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/metrics"
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -138,12 +139,31 @@ func (r record) tell(report orchestrator.Report, code int, store *orchestrator.S
 	}
 	failpoint.At("message-before")
 	if r.kind != orchestrator.Check {
-		r.post.tellOf(report.ID, message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.linksOf(told)))
+		n := message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.linksOf(told))
+		n.Message.Image = r.picture(told, store)
+		r.post.tellOf(report.ID, n)
 	}
 	failpoint.At("message-after")
 	r.metrics(report, code)
 	failpoint.At("metrics-after")
 	return r
+}
+
+// pictureWait is how long a summary may wait for its picture.
+const pictureWait = 2 * time.Second
+
+// picture is the timeline of a run for those who are told of it; nil if nobody is, or it cannot be drawn.
+func (r record) picture(told orchestrator.Report, store *orchestrator.Store) []byte {
+	if len(r.post.box.Channels) == 0 || told.Count(orchestrator.Unchanged) == told.Total() {
+		return nil // one quiet line has none
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pictureWait)
+	defer cancel()
+	picture, err := report.Of(ctx, told, runDir(store, told.ID)).Picture(time.Local)
+	if err != nil {
+		r.out.warn("messages: %v; there is no picture", err)
+	}
+	return picture
 }
 
 // awaiting says that the controller is about to reboot. The run has not ended: its exit code is written after that.
@@ -169,7 +189,9 @@ func (r record) died(post *post, store *orchestrator.Store, id string) {
 	case err != nil:
 		r.out.warn("messages: %v", err)
 	case report.Kind != orchestrator.Check:
-		post.tellOf(id, message.Summary(report, false, post.linksOf(report)))
+		n := message.Summary(report, false, post.linksOf(report))
+		n.Message.Image = record{out: r.out, post: post}.picture(report, store)
+		post.tellOf(id, n)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/internal/failpoint"
 	"homelab-patch-orchestrate/internal/message"
-	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/metrics"
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -147,23 +146,6 @@ func (r record) tell(report orchestrator.Report, code int, store *orchestrator.S
 	r.metrics(report, code)
 	failpoint.At("metrics-after")
 	return r
-}
-
-// pictureWait is how long a summary may wait for its picture.
-const pictureWait = 2 * time.Second
-
-// picture is the timeline of a run for those who are told of it; nil if nobody is, or it cannot be drawn.
-func (r record) picture(told orchestrator.Report, store *orchestrator.Store) []byte {
-	if len(r.post.box.Channels) == 0 || told.Count(orchestrator.Unchanged) == told.Total() {
-		return nil // one quiet line has none
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), pictureWait)
-	defer cancel()
-	picture, err := report.Of(ctx, told, runDir(store, told.ID)).Picture(time.Local)
-	if err != nil {
-		r.out.warn("messages: %v; there is no picture", err)
-	}
-	return picture
 }
 
 // awaiting says that the controller is about to reboot. The run has not ended: its exit code is written after that.

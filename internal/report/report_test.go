@@ -167,7 +167,7 @@ func TestTimes(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if got = Of(ctx, fleet(1000), record(t, fleet(1000))); !strings.Contains(got.Derived.Missing, "too many") {
+	if got = Of(ctx, fleet(120), record(t, fleet(120))); !strings.Contains(got.Derived.Missing, "too many") {
 		t.Errorf("missing: %q", got.Derived.Missing)
 	}
 	if got = Of(context.Background(), fleet(3), t.TempDir()); !strings.Contains(got.Derived.Missing, "no events") {

@@ -34,6 +34,9 @@ of a run, the beginning of one, or latest. Each run writes its page when it ends
 			if c.Flags().Changed("html") && file == "" {
 				return errors.New("--html is empty: name a file, or - for standard output")
 			}
+			if !exists(j.State) { // and it is not made here
+				return fmt.Errorf("there is no run: %s does not exist", j.State)
+			}
 			if err := j.mine(); err != nil {
 				return err
 			}

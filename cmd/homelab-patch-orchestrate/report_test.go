@@ -68,7 +68,7 @@ func TestReport(t *testing.T) {
 	if text, _ := os.ReadFile(b.path("mine.html")); string(text) != old {
 		t.Error("--html FILE is another page")
 	}
-	wants(t, "Markdown", report(0, halted.ID, "--markdown").stdout, "# Halted", "broken on purpose")
+	wants(t, "Markdown", report(0, halted.ID, "--markdown").stdout, "# Patching of the whole fleet: halted", "broken on purpose")
 	var got struct {
 		ID      string
 		Derived struct {
@@ -97,6 +97,9 @@ func TestReport(t *testing.T) {
 	}
 	wants(t, "both", report(2, "latest", "--json", "--markdown").stderr, "json markdown")
 	wants(t, "nobody", report(2, "2025").stderr, "there is no run 2025")
+	if r := b.do(b.bare("report", "latest", "--state", b.path("none"))); r.code != 2 || !strings.Contains(r.stderr, "does not exist") || exists(b.path("none")) {
+		t.Errorf("without a state directory: %+v", r)
+	}
 	wants(t, "a device", report(1, "latest", "--html", "/dev/null").stderr, "/dev/null is not a file")
 	wants(t, "no folder", report(1, "latest", "--html", b.path("none/x.html")).stderr, "none")
 	if info, err := os.Stat("/dev/null"); err != nil || info.Mode().IsRegular() {

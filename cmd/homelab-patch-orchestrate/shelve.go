@@ -100,3 +100,20 @@ func listRuns(store *orchestrator.Store, ids []string) error {
 		return report.Index(w, entries, left, time.Local)
 	})
 }
+
+// pictureWait is how long a summary may wait for its picture.
+const pictureWait = 2 * time.Second
+
+// picture is the timeline of a run for those who are told of it; nil if nobody is, or it cannot be drawn.
+func (r record) picture(told orchestrator.Report, store *orchestrator.Store) []byte {
+	if len(r.post.box.Channels) == 0 || told.Count(orchestrator.Unchanged) == told.Total() {
+		return nil // one quiet line has none
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pictureWait)
+	defer cancel()
+	picture, err := report.Of(ctx, told, runDir(store, told.ID)).Picture(time.Local)
+	if err != nil {
+		r.out.warn("messages: %v; there is no picture", err)
+	}
+	return picture
+}

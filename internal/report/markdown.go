@@ -12,7 +12,7 @@ import (
 func (r Report) Markdown(w io.Writer, zone *time.Location) error {
 	var b strings.Builder
 	p := page{Report: r, Timeline: r.timeline(zone), zone: zone}
-	fmt.Fprintf(&b, "# %s: patching %s\n\n", strings.ToUpper(string(r.State[:min(1, len(r.State))]))+string(r.State[min(1, len(r.State)):]), escape(p.What()))
+	fmt.Fprintf(&b, "# Patching %s: %s\n\n", escape(p.What()), r.State)
 	if why := p.Why(); why != "" {
 		fmt.Fprintf(&b, "%s\n\n", escape(why))
 	}

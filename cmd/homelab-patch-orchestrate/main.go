@@ -50,7 +50,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		return &usageError{err, cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(runCommand(out, &code, script), resumeCommand(out, &code), retryCommand(out, &code), finalizeCommand(out, &code),
-		wavesCommand(out), inventoryCommand(out, &code), holdCommand(out, &code), notifyCommand(out, &code), araCommand(out, &code), versionCommand(stdout))
+		doctorCommand(out, &code), wavesCommand(out), inventoryCommand(out, &code), holdCommand(out, &code), notifyCommand(out, &code), araCommand(out, &code), versionCommand(stdout))
 	root.AddCommand(manualCommands()...)
 	if err := root.Execute(); err != nil {
 		out.error(err)

@@ -43,7 +43,7 @@ func doctorFaults() [][]trouble {
 	ara, araBack := setting("ara: {forward: true}")
 	return [][]trouble{{
 		{name: "a setting of the wrong type", plant: forks, mend: forksBack, want: []finding{
-			{"settings", "", "error", settings + `:2: "forks" is not a whole number`, "write one such as 1"}}},
+			{"settings", "", "error", `"forks" is not a whole number`, "write one such as 1"}}},
 		{name: "others can read the channels", plant: "chmod 0644 " + env, mend: "chmod 0600 " + env, want: []finding{
 			{"channels", "", "warning", "others can read it", "chmod 0600 " + env}}},
 		{name: "a hold past its end", plant: "printf 'moving racks\\nuntil: 2026-01-02 03:04\\n' >/etc/homelab/MAINTENANCE", mend: "rm /etc/homelab/MAINTENANCE", want: []finding{
@@ -89,7 +89,7 @@ func doctorFaults() [][]trouble {
 		{name: "the disk of the state is full", plant: "mount -t tmpfs -o size=1m,mode=0700 state " + stateDir, mend: "umount " + stateDir, want: []finding{
 			{"state", "", "error", "MiB are free in " + stateDir, "make room there: df -h " + stateDir}}},
 		{name: "a target in no wave", plant: "cp -a " + hostsYML + " /root/hosts.yml; sed -i 's/patching_wave1: {hosts: {prox: }}/lonely: {hosts: {prox: }}/' " + hostsYML, mend: "cp -a /root/hosts.yml " + hostsYML, want: []finding{
-			{"inventory", "prox", "error", "", ""}}},
+			{"inventory", "prox", "error", "the host is in no wave", "add it to one patching_waveN"}}},
 		{name: "python3-apt is missing on a host", host: "saltierpoop", plant: "mv /usr/lib/python3/dist-packages/apt /root/apt", mend: "mv /root/apt /usr/lib/python3/dist-packages/apt", want: []finding{
 			{"hosts", "saltierpoop", "warning", "python3-apt is missing", "apt-get install python3-apt there"}}},
 		{name: "a unit of a host has failed", host: "saltierpoop", plant: "systemd-run -q --unit lab-fails false; while systemctl -q is-active lab-fails; do sleep 0.1; done", mend: "systemctl reset-failed lab-fails", want: []finding{
@@ -227,8 +227,6 @@ func plant(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence, faults []trouble) {
 		words := wantFindings(t, found, want)
 		if len(faults) == 1 {
 			ev.Call(faults[0].name, out.Output, time.Since(began), strings.Join(words, "\n"))
-		} else if !t.Failed() && faults[0].host == "" && len(faults) > 5 {
-			t.Log(run(t, lab, "doctor").Stdout)
 		}
 		for i := len(faults) - 1; i >= 0; i-- {
 			do(faults[i], faults[i].mend, faults[i].undo)

@@ -257,7 +257,7 @@ func (d *diagnosis) hosts(ctx context.Context, at func(string), inv *inventory.I
 		defer cancel()
 		var checks []doctor.Check
 		checks, reached, err = doctor.Hosts{
-			Playbook: playbook, Pinned: exists(pinnedBySite), EngineUpgrade: d.EngineUpgrade,
+			Playbook: playbook, Pinned: exists(pinnedBySite), Hold: d.Hold, EngineUpgrade: d.EngineUpgrade,
 			Asked: func(done int) { at(fmt.Sprintf("the hosts: %d of %d", done, len(hosts))) },
 		}.Look(ctx, hosts)
 		d.sheet.Add(checks...)
@@ -328,7 +328,8 @@ type systemd struct{}
 func (systemd) Show(ctx context.Context, unit string, properties ...string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "systemctl", "show", "--timestamp=unix", "--property="+strings.Join(properties, ","), unit)
+	cmd := exec.CommandContext(ctx, "systemctl", "show", "--property="+strings.Join(properties, ","), unit)
+	cmd.Env = append(os.Environ(), "TZ=UTC")
 	cmd.Stderr = new(strings.Builder)
 	out, err := cmd.Output()
 	if err != nil {

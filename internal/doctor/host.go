@@ -49,8 +49,11 @@ const (
 	skewFatal = time.Hour
 )
 
+// hostHold is the hold on a host itself.
+const hostHold = "/etc/homelab/MAINTENANCE"
+
 // judge says what of a host's answer is a finding.
-func (s said) judge(host orchestrator.Host, engineUpgrade bool) (all []Check) {
+func (h Hosts) judge(host orchestrator.Host, s said) (all []Check) {
 	f := s.facts
 	if f.Version != answerVersion {
 		return []Check{failure(HostsArea, "use the roles of this very program", "its answer has version %d, and %d is understood", f.Version, answerVersion)}
@@ -69,12 +72,13 @@ func (s said) judge(host orchestrator.Host, engineUpgrade bool) (all []Check) {
 	if f.UID != 0 {
 		bad(Error, "ansible_become: true in its host_vars", "Ansible is user %d there, and not root", f.UID)
 	}
-	if known("hold", f.Unknown["hold"] == "", "it cannot be patched", "take it out of patching_targets", Error) && f.Hold != nil {
+	if known("hold", f.Unknown["hold"] == "", "it cannot be patched", "take it out of patching_targets", Error) && f.Hold != nil &&
+		!(host.Controller && h.Hold == hostHold) {
 		bad(Warning, "rm /etc/homelab/MAINTENANCE there, when it is over", "it is held, and not patched: %s", f.Hold.Reason)
 	}
 	s.clock(bad)
 	f.disks(known, bad)
-	f.packages(host.Controller && !engineUpgrade, known, bad)
+	f.packages(host.Controller && !h.EngineUpgrade, known, bad)
 	f.systemd(known, bad)
 	if known("textfiles", f.Textfiles != nil, "nobody knows whether its metrics are measured", "ls -ld the folder patching_textfile_dir there", Warning) && *f.Textfiles != "" {
 		bad(Warning, "apt-get install prometheus-node-exporter there; or patching_textfile_dir", "%s", *f.Textfiles)

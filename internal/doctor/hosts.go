@@ -18,6 +18,8 @@ type Hosts struct {
 	Playbook runner.Playbook
 	// Pinned is whether site.yml has written the known host keys of this machine.
 	Pinned bool
+	// Hold is the path of the hold of the fleet. On the controller the same file may hold the host: it is told once.
+	Hold string
 	// EngineUpgrade is the setting of that name: then the run may lose its engine.
 	EngineUpgrade bool
 	// Asked is called with the number of hosts that have come to an end; may be nil.
@@ -72,7 +74,7 @@ func (h Hosts) Look(ctx context.Context, hosts []orchestrator.Host) (all []Check
 			continue
 		}
 		reached = append(reached, host.Name)
-		all = append(all, on(host.Name, answer.judge(host, h.EngineUpgrade)...)...)
+		all = append(all, on(host.Name, h.judge(host, answer)...)...)
 	}
 	return all, reached, nil
 }

@@ -32,7 +32,7 @@ func Problems(area string, severity Severity, err error, fix string) (all []Chec
 			c.Text, c.Fix = bare.Error(), cmp.Or(setting.Hint, fix)
 		case errors.As(err, &host):
 			bare := *host
-			bare.Hint = ""
+			c.Host, bare.Host, bare.Hint = host.Host, "", ""
 			c.Text, c.Fix = bare.Error(), cmp.Or(host.Hint, fix)
 		case errors.As(err, &engine):
 			c.Text = strings.Join(strings.Fields(engine.Error()), " ")

@@ -17,9 +17,12 @@ const (
 	post   = "homelab-patch-notify.timer"
 )
 
+// instant is how people are told a time.
+const instant = "Mon 2006-01-02 15:04 MST"
+
 // Shower is systemd.
 type Shower interface {
-	// Show returns properties of a unit; times are Unix times, as @1793534531.
+	// Show returns properties of a unit; times are UTC, as "Sun 2026-11-29 12:00:43 UTC".
 	Show(ctx context.Context, unit string, properties ...string) (map[string]string, error)
 }
 
@@ -88,9 +91,9 @@ func (m *Machine) timer(said map[string]string) []Check {
 	if all[0].Severity != OK {
 		return all
 	}
-	if seconds, err := strconv.ParseInt(strings.TrimPrefix(said["NextElapseUSecRealtime"], "@"), 10, 64); err == nil && seconds > 0 {
-		m.Next = time.Unix(seconds, 0)
-		return append(all, well(Units, "the next run comes %s", m.Next.Format("Mon 2006-01-02 15:04 MST")))
+	if next, err := time.Parse("Mon 2006-01-02 15:04:05 UTC", said["NextElapseUSecRealtime"]); err == nil {
+		m.Next = next.Local()
+		return append(all, well(Units, "the next run comes %s", m.Next.Format(instant)))
 	}
 	return append(all, warning(Units, "systemctl list-timers "+timer, "%s does not say when it comes next", timer))
 }

@@ -43,11 +43,11 @@ def lock():
 
 
 def sources():
-    """How many addresses apt reads packages from."""
-    done = run(['apt-get', 'indextargets', '--format', '$(SITE)'] + apt.PRIVATE, timeout=60)
+    """How many files `apt-get update` would ask for, whether it ever did or not: 0 where there is no source."""
+    done = run(['apt-get', 'update', '--print-uris'] + apt.PRIVATE, timeout=60)
     if done.returncode != 0:
         raise Failure('sources', apt.first_error(done.stderr))
-    return len(set(done.stdout.split()))
+    return len(done.stdout.splitlines())
 
 
 def upgrade(policy):

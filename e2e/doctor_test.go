@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,11 +61,11 @@ func doctorFaults() [][]trouble {
 		{name: "the resume unit is disabled", plant: "systemctl -q disable homelab-patch-orchestrate-resume.service", mend: "systemctl -q enable homelab-patch-orchestrate-resume.service", want: []finding{
 			{"units", "", "warning", "homelab-patch-orchestrate-resume.service is not enabled", "systemctl enable homelab-patch-orchestrate-resume.service"}}},
 		{name: "a host that is held", host: "prox", plant: "mkdir -p /etc/homelab; echo disks >/etc/homelab/MAINTENANCE", mend: "rm /etc/homelab/MAINTENANCE", want: []finding{
-			{"hosts", "prox", "warning", "it is held, and not patched: disks", "rm /etc/homelab/MAINTENANCE there"}}},
+			{"hosts", "prox", "warning", "it is held, and not patched: disks", "on the host: rm /etc/homelab/MAINTENANCE"}}},
 		{name: "a package that is half installed", host: "prox", plant: "cd /root; apt-get -qq update; apt-get -qq -o APT::Sandbox::User=root download lab-orphan; dpkg --unpack lab-orphan_*.deb", mend: "dpkg --configure -a", want: []finding{
-			{"hosts", "prox", "warning", "dpkg is not in order", "dpkg --configure -a there"}}},
+			{"hosts", "prox", "warning", "dpkg is not in order", "on the host: dpkg --configure -a"}}},
 		{name: "no folder for textfiles on a host", host: "prox", plant: "mv " + textfiles + " /root/textfiles", mend: "mv /root/textfiles " + textfiles, want: []finding{
-			{"hosts", "prox", "warning", "the folder " + textfiles + " does not exist", "apt-get install prometheus-node-exporter there"}}},
+			{"hosts", "prox", "warning", "the folder " + textfiles + " does not exist", "on the host: apt-get install prometheus-node-exporter"}}},
 		{name: "another host key", host: "saltierpoop", plant: "mkdir /root/keys; mv /etc/ssh/ssh_host_* /root/keys; ssh-keygen -q -A; systemctl restart ssh",
 			mend: "rm /etc/ssh/ssh_host_*; mv /root/keys/* /etc/ssh; systemctl restart ssh", want: []finding{
 				{"hosts", "saltierpoop", "error", "its host key is not the known one", "that line into patching_ssh_host_keys of host_vars/saltierpoop.yml, then site.yml"}}},
@@ -91,11 +92,11 @@ func doctorFaults() [][]trouble {
 		{name: "a target in no wave", plant: "cp -a " + hostsYML + " /root/hosts.yml; sed -i 's/patching_wave1: {hosts: {prox: }}/lonely: {hosts: {prox: }}/' " + hostsYML, mend: "cp -a /root/hosts.yml " + hostsYML, want: []finding{
 			{"inventory", "prox", "error", "the host is in no wave", "add it to one patching_waveN"}}},
 		{name: "python3-apt is missing on a host", host: "saltierpoop", plant: "mv /usr/lib/python3/dist-packages/apt /root/apt", mend: "mv /root/apt /usr/lib/python3/dist-packages/apt", want: []finding{
-			{"hosts", "saltierpoop", "warning", "python3-apt is missing", "apt-get install python3-apt there"}}},
+			{"hosts", "saltierpoop", "warning", "python3-apt is missing", "on the host: apt-get install python3-apt"}}},
 		{name: "a unit of a host has failed", host: "saltierpoop", plant: "systemd-run -q --unit lab-fails false; while systemctl -q is-active lab-fails; do sleep 0.1; done", mend: "systemctl reset-failed lab-fails", want: []finding{
-			{"hosts", "saltierpoop", "warning", "failed units: lab-fails.service", "systemctl status lab-fails.service there"}}},
+			{"hosts", "saltierpoop", "warning", "failed units: lab-fails.service", "on the host: systemctl status lab-fails.service"}}},
 		{name: "little room on a host", host: "prox", fault: []string{"fill", "204800"}, undo: []string{"unfill"}, want: []finding{
-			{"hosts", "prox", "error", "MiB are free in /", "make room there: apt-get clean"}}},
+			{"hosts", "prox", "error", "MiB are free in /", "on the host: apt-get clean"}}},
 		{name: "a source of apt's that cannot be read", host: "prox", plant: "echo 'deb nonsense' >/etc/apt/sources.list.d/nonsense.list", mend: "rm /etc/apt/sources.list.d/nonsense.list", want: []finding{
 			{"hosts", "prox", "error", "Malformed entry 1 in list file /etc/apt/sources.list.d/nonsense.list", "apt-get update tells"}}},
 	}, {
@@ -194,8 +195,39 @@ func TestDoctor(t *testing.T) {
 			plant(t, lab, ev, batch[begin:begin+size])
 		}
 	}
+	if os.Getenv("E2E_FULL") == "1" {
+		for _, batch := range doctorFaults()[:2] {
+			mend := some(lab, batch)
+			people := run(t, lab, "doctor")
+			mend()
+			ev.Lines(fmt.Sprintf("%d faults at once, as a person sees them", len(batch)), strings.Split(strings.TrimSpace(people.Stdout), "\n")...)
+		}
+	}
 	_, found = look(t, lab)
 	wantFindings(t, found, nil)
+}
+
+// some plants faults, and returns what mends them.
+func some(lab *e2e.Lab, faults []trouble) (mend func()) {
+	do := func(f trouble, script string, args []string) {
+		host := f.host
+		if host == "" {
+			host = controller
+		}
+		if len(args) > 0 {
+			lab.Fault(args[0], host, args[1:]...)
+			return
+		}
+		lab.Shell(host, script)
+	}
+	for _, f := range faults {
+		do(f, f.plant, f.fault)
+	}
+	return func() {
+		for _, f := range slices.Backward(faults) {
+			do(f, f.mend, f.undo)
+		}
+	}
 }
 
 // plant plants faults, looks, and mends them.
@@ -206,30 +238,17 @@ func plant(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence, faults []trouble) {
 	}
 	t.Run(strings.Join(names, ", "), func(t *testing.T) {
 		lab := lab.For(t)
-		do := func(f trouble, script string, args []string) {
-			host := f.host
-			if host == "" {
-				host = controller
-			}
-			if len(args) > 0 {
-				lab.Fault(args[0], host, args[1:]...)
-				return
-			}
-			lab.Shell(host, script)
-		}
-		var want []finding
-		for _, f := range faults {
-			do(f, f.plant, f.fault)
-			want = append(want, f.want...)
-		}
+		mend := some(lab, faults)
 		began := time.Now()
 		out, found := look(t, lab)
+		var want []finding
+		for _, f := range faults {
+			want = append(want, f.want...)
+		}
 		words := wantFindings(t, found, want)
 		if len(faults) == 1 {
 			ev.Call(faults[0].name, out.Output, time.Since(began), strings.Join(words, "\n"))
 		}
-		for i := len(faults) - 1; i >= 0; i-- {
-			do(faults[i], faults[i].mend, faults[i].undo)
-		}
+		mend()
 	})
 }

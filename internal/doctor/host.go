@@ -49,6 +49,9 @@ const (
 	skewFatal = time.Hour
 )
 
+// there begins what is to be done on a host.
+const there = "on the host: "
+
 // hostHold is the hold on a host itself.
 const hostHold = "/etc/homelab/MAINTENANCE"
 
@@ -58,13 +61,13 @@ func (h Hosts) judge(host orchestrator.Host, s said) (all []Check) {
 	if f.Version != answerVersion {
 		return []Check{failure(HostsArea, "use the roles of this very program", "its answer has version %d, and %d is understood", f.Version, answerVersion)}
 	}
-	// What is not known is a finding. there is whether the host has said it.
-	known := func(key string, there bool, what, fix string, severity Severity) bool {
+	// What is not known is a finding. told is whether the host has told it.
+	known := func(key string, told bool, what, fix string, severity Severity) bool {
 		why := cmp.Or(f.Unknown[key], "the host did not say")
-		if !there {
+		if !told {
 			all = append(all, Check{Area: HostsArea, Severity: severity, Text: what + ": " + why, Fix: fix})
 		}
-		return there
+		return told
 	}
 	bad := func(severity Severity, fix, format string, args ...any) {
 		all = append(all, Check{Area: HostsArea, Severity: severity, Text: fmt.Sprintf(format, args...), Fix: fix})
@@ -74,14 +77,14 @@ func (h Hosts) judge(host orchestrator.Host, s said) (all []Check) {
 	}
 	if known("hold", f.Unknown["hold"] == "", "it cannot be patched", "take it out of patching_targets", Error) && f.Hold != nil &&
 		!(host.Controller && h.Hold == hostHold) {
-		bad(Warning, "rm /etc/homelab/MAINTENANCE there, when it is over", "it is held, and not patched: %s", f.Hold.Reason)
+		bad(Warning, there+"rm /etc/homelab/MAINTENANCE, when it is over", "it is held, and not patched: %s", f.Hold.Reason)
 	}
 	s.clock(bad)
 	f.disks(known, bad)
 	f.packages(host.Controller && !h.EngineUpgrade, known, bad)
 	f.systemd(known, bad)
-	if known("textfiles", f.Textfiles != nil, "nobody knows whether its metrics are measured", "ls -ld the folder patching_textfile_dir there", Warning) && *f.Textfiles != "" {
-		bad(Warning, "apt-get install prometheus-node-exporter there; or patching_textfile_dir", "%s", *f.Textfiles)
+	if known("textfiles", f.Textfiles != nil, "nobody knows whether its metrics are measured", "look at patching_textfile_dir, and at that folder", Warning) && *f.Textfiles != "" {
+		bad(Warning, there+"apt-get install prometheus-node-exporter; or set patching_textfile_dir", "%s", *f.Textfiles)
 	}
 	if len(all) == 0 {
 		all = append(all, well(HostsArea, "reached by a new connection, root there, and ready"))
@@ -90,16 +93,16 @@ func (h Hosts) judge(host orchestrator.Host, s said) (all []Check) {
 }
 
 type (
-	knownFunc func(key string, there bool, what, fix string, severity Severity) bool
+	knownFunc func(key string, told bool, what, fix string, severity Severity) bool
 	badFunc   func(severity Severity, fix, format string, args ...any)
 )
 
 // clock compares the host's clock with ours. While the answer was on its way nobody can tell, and the host has the benefit.
 func (s said) clock(bad badFunc) {
 	sec := int64(s.facts.Time)
-	there := time.Unix(sec, int64((s.facts.Time-float64(sec))*1e9))
-	off, word := there.Sub(s.to), "ahead of"
-	if behind := s.from.Sub(there); behind > off {
+	clock := time.Unix(sec, int64((s.facts.Time-float64(sec))*1e9))
+	off, word := clock.Sub(s.to), "ahead of"
+	if behind := s.from.Sub(clock); behind > off {
 		off, word = behind, "behind"
 	}
 	severity := Warning
@@ -107,13 +110,13 @@ func (s said) clock(bad badFunc) {
 		severity = Error
 	}
 	if off >= skewShown {
-		bad(severity, "timedatectl set-ntp true there (package systemd-timesyncd)", "its clock is %s %s the controller's", off.Round(time.Second), word)
+		bad(severity, there+"timedatectl set-ntp true (package systemd-timesyncd)", "its clock is %s %s the controller's", off.Round(time.Second), word)
 	}
 }
 
 // disks looks at what is free.
 func (f Facts) disks(known knownFunc, bad badFunc) {
-	if !known("space", f.Space != nil, "nobody knows how much is free on it", "df -h there", Warning) {
+	if !known("space", f.Space != nil, "nobody knows how much is free on it", there+"df -h", Warning) {
 		return
 	}
 	for _, d := range f.Space {
@@ -124,9 +127,9 @@ func (f Facts) disks(known knownFunc, bad badFunc) {
 		}
 		switch {
 		case d.ReadOnly:
-			bad(severity, "findmnt -T "+word(d.Paths[0])+" there; journalctl -k", "%s is mounted read-only", where)
+			bad(severity, there+"findmnt -T "+word(d.Paths[0])+"; journalctl -k", "%s is mounted read-only", where)
 		case d.Free < d.Least:
-			bad(severity, "make room there: apt-get clean; apt-get autoremove; or patching_min_free_mib",
+			bad(severity, there+"apt-get clean; apt-get autoremove; or set patching_min_free_mib",
 				"only %d MiB are free in %s, %d are needed", d.Free, where, d.Least)
 		}
 	}
@@ -134,42 +137,42 @@ func (f Facts) disks(known knownFunc, bad badFunc) {
 
 // packages looks at dpkg and apt; engine is whether the upgrade must leave the engine of the run alone.
 func (f Facts) packages(engine bool, known knownFunc, bad badFunc) {
-	broken := known("audit", f.Audit != nil, "nobody knows whether dpkg is in order", "dpkg --audit there", Warning) && *f.Audit != ""
+	broken := known("audit", f.Audit != nil, "nobody knows whether dpkg is in order", there+"dpkg --audit", Warning) && *f.Audit != ""
 	if broken {
-		bad(Warning, "dpkg --configure -a there; a run tries that first", "dpkg is not in order: %s", strings.Join(strings.Fields(*f.Audit), " "))
+		bad(Warning, there+"dpkg --configure -a (a run tries that first)", "dpkg is not in order: %s", strings.Join(strings.Fields(*f.Audit), " "))
 	}
-	if known("lock", f.Lock != nil, "nobody knows whether another apt is at work", "fuser -v /var/lib/dpkg/lock-frontend there", Warning) && *f.Lock != "" {
+	if known("lock", f.Lock != nil, "nobody knows whether another apt is at work", there+"fuser -v /var/lib/dpkg/lock-frontend", Warning) && *f.Lock != "" {
 		bad(Warning, "let it finish; a run waits patching_lock_timeout for it", "another apt is at work: %s", *f.Lock)
 	}
-	sources := known("sources", f.Sources != nil, "apt cannot read its sources", "mend that file there; apt-get update tells", Error)
+	sources := known("sources", f.Sources != nil, "apt cannot read its sources", there+"mend that file; apt-get update tells", Error)
 	if sources && *f.Sources == 0 {
-		bad(Error, "write /etc/apt/sources.list.d/debian.sources there", "apt has no sources")
+		bad(Error, there+"write /etc/apt/sources.list.d/debian.sources", "apt has no sources")
 	}
 	// apt cannot plan either where its sources or dpkg are at fault.
-	if sources && !broken && known("upgrade", f.Upgrade != nil, "a run would fail", "apt-get -s upgrade there", Error) && engine {
+	if sources && !broken && known("upgrade", f.Upgrade != nil, "a run would fail", there+"apt-get -s upgrade", Error) && engine {
 		if _, problem := orchestrator.Foresee(f.Upgrade); problem != "" {
 			bad(Error, "by hand: apt-get dist-upgrade, then reboot; or the setting engine_upgrade: true",
 				"its upgrade would take %s away from under the run", problem)
 		}
 	}
-	if known("python_apt", f.PythonApt != nil, "nobody knows whether it has python3-apt", "apt-get install python3-apt there", Warning) && !*f.PythonApt {
-		bad(Warning, "apt-get install python3-apt there", "python3-apt is missing: the carried role does without, Ansible's module apt does not")
+	if known("python_apt", f.PythonApt != nil, "nobody knows whether it has python3-apt", there+"apt-get install python3-apt", Warning) && !*f.PythonApt {
+		bad(Warning, there+"apt-get install python3-apt", "python3-apt is missing: the carried role does without, Ansible's module apt does not")
 	}
-	if known("unattended", len(f.Unattended) == 2, "nobody knows about unattended-upgrades", "dpkg -l unattended-upgrades there", Warning) {
+	if known("unattended", len(f.Unattended) == 2, "nobody knows about unattended-upgrades", there+"dpkg -l unattended-upgrades", Warning) {
 		if f.Unattended[0] == true {
-			bad(Warning, "apt-get remove unattended-upgrades there; the next run does it", "unattended-upgrades patches it too, outside of its wave")
+			bad(Warning, there+"apt-get remove unattended-upgrades (the next run does it)", "unattended-upgrades patches it too, outside of its wave")
 		} else if why, _ := f.Unattended[1].(string); why != "" {
-			bad(Warning, "remove it by hand, or patching_remove_unattended_upgrades: false", "%s", why)
+			bad(Warning, "remove it by hand, or set patching_remove_unattended_upgrades: false", "%s", why)
 		}
 	}
 }
 
 // systemd looks at the host's units.
 func (f Facts) systemd(known knownFunc, bad badFunc) {
-	if known("upgrading", f.Upgrading != nil, "nobody knows whether an upgrade is under way", "systemctl status homelab-patch there", Warning) && *f.Upgrading {
-		bad(Warning, "let it finish: journalctl -fu homelab-patch there", "an upgrade of an earlier run is still under way")
+	if known("upgrading", f.Upgrading != nil, "nobody knows whether an upgrade is under way", there+"systemctl status homelab-patch", Warning) && *f.Upgrading {
+		bad(Warning, "let it finish; "+there+"journalctl -fu homelab-patch", "an upgrade of an earlier run is still under way")
 	}
-	if !known("health", f.Health != nil, "it is not well", "systemctl status there", Error) {
+	if !known("health", f.Health != nil, "it is not well", there+"systemctl status", Error) {
 		return
 	}
 	var failed []string
@@ -177,9 +180,9 @@ func (f Facts) systemd(known knownFunc, bad badFunc) {
 		failed = append(failed, u.Name)
 	}
 	if len(failed) > 0 {
-		bad(Warning, "systemctl status "+failed[0]+" there", "failed units: %s", strings.Join(failed, ", "))
+		bad(Warning, there+"systemctl status "+failed[0], "failed units: %s", strings.Join(failed, ", "))
 	}
 	if !slices.Contains([]string{"running", "degraded"}, f.Health.State) {
-		bad(Warning, "systemctl list-jobs there", "its systemd says %q", f.Health.State)
+		bad(Warning, there+"systemctl list-jobs", "its systemd says %q", f.Health.State)
 	}
 }

@@ -111,12 +111,12 @@ func (h Hosts) lost(host orchestrator.Host, r runner.HostResult) Check {
 	}
 	switch {
 	case has("Missing sudo password", "a password is required", "is not in the sudoers file", "may not run sudo", "is not allowed to execute", "a terminal is required"):
-		return failure(HostsArea, "let its user become root without a password (visudo on the host: USER ALL=(ALL) NOPASSWD: ALL), or log in as root",
+		return failure(HostsArea, there+"visudo -f /etc/sudoers.d/ansible, with a line USER ALL=(ALL) NOPASSWD: ALL; or log in as root (ansible_user)",
 			"nobody becomes root on it: %s", msg)
 	case has("No space left on device"):
-		return failure(HostsArea, "make room there: df -h; apt-get clean", "no space is left on it")
+		return failure(HostsArea, there+"df -h; apt-get clean", "no space is left on it")
 	case has("python3: not found", "python: not found", "python3: No such file", "python: No such file", "No python interpreters found"):
-		return failure(HostsArea, "apt-get install python3 there", "it has no Python: %s", msg)
+		return failure(HostsArea, there+"apt-get install python3", "it has no Python: %s", msg)
 	case msg == "":
 		msg = "it did not answer"
 	}

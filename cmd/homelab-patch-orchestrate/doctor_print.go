@@ -73,12 +73,17 @@ func (p *printer) diagnosis(d *diagnosis) {
 			}
 		}
 	}
-	if n := len(d.sheet.Skipped); n > 0 {
-		var areas []string
-		for _, s := range d.sheet.Skipped {
-			areas = append(areas, s.Area)
+	for i, s := range d.sheet.Skipped {
+		if i > 0 && d.sheet.Skipped[i-1].Reason == s.Reason {
+			continue
 		}
-		fmt.Fprintf(p.out, "not looked at, %s: %s\n", d.sheet.Skipped[n-1].Reason, strings.Join(areas, ", "))
+		var areas []string
+		for _, o := range d.sheet.Skipped {
+			if o.Reason == s.Reason {
+				areas = append(areas, o.Area)
+			}
+		}
+		fmt.Fprintf(p.out, "not looked at, %s: %s\n", s.Reason, strings.Join(areas, ", "))
 	}
 	if len(d.sheet.Checks) > d.sheet.Count(doctor.OK) || d.all {
 		fmt.Fprintln(p.out)

@@ -56,53 +56,57 @@ const there = "on the host: "
 const hostHold = "/etc/homelab/MAINTENANCE"
 
 // judge says what of a host's answer is a finding.
-func (h Hosts) judge(host orchestrator.Host, s said) (all []Check) {
+func (h Hosts) judge(host orchestrator.Host, s said) []Check {
 	f := s.facts
 	if f.Version != answerVersion {
 		return []Check{failure(HostsArea, "use the roles of this very program", "its answer has version %d, and %d is understood", f.Version, answerVersion)}
 	}
-	// What is not known is a finding. told is whether the host has told it.
-	known := func(key string, told bool, what, fix string, severity Severity) bool {
-		why := cmp.Or(f.Unknown[key], "the host did not say")
-		if !told {
-			all = append(all, Check{Area: HostsArea, Severity: severity, Text: what + ": " + why, Fix: fix})
-		}
-		return told
-	}
-	bad := func(severity Severity, fix, format string, args ...any) {
-		all = append(all, Check{Area: HostsArea, Severity: severity, Text: fmt.Sprintf(format, args...), Fix: fix})
-	}
+	j := &judgement{said: s}
 	if f.UID != 0 {
-		bad(Error, "ansible_become: true in its host_vars", "Ansible is user %d there, and not root", f.UID)
+		j.bad(Error, "ansible_become: true in its host_vars", "Ansible is user %d there, and not root", f.UID)
 	}
-	if known("hold", f.Unknown["hold"] == "", "it cannot be patched", "take it out of patching_targets", Error) && f.Hold != nil &&
+	if j.known("hold", f.Unknown["hold"] == "", "it cannot be patched", "take it out of patching_targets", Error) && f.Hold != nil &&
 		!(host.Controller && h.Hold == hostHold) {
-		bad(Warning, there+"rm /etc/homelab/MAINTENANCE, when it is over", "it is held, and not patched: %s", f.Hold.Reason)
+		j.bad(Warning, there+"rm /etc/homelab/MAINTENANCE, when it is over", "it is held, and not patched: %s", f.Hold.Reason)
 	}
-	s.clock(bad)
-	f.disks(known, bad)
-	f.packages(host.Controller && !h.EngineUpgrade, known, bad)
-	f.systemd(known, bad)
-	if known("textfiles", f.Textfiles != nil, "nobody knows whether its metrics are measured", "look at patching_textfile_dir, and at that folder", Warning) && *f.Textfiles != "" {
-		bad(Warning, there+"apt-get install prometheus-node-exporter; or set patching_textfile_dir", "%s", *f.Textfiles)
+	j.clock()
+	j.disks()
+	j.packages(host.Controller && !h.EngineUpgrade)
+	j.systemd()
+	if j.known("textfiles", f.Textfiles != nil, "nobody knows whether its metrics are measured", "look at patching_textfile_dir, and at that folder", Warning) && *f.Textfiles != "" {
+		j.bad(Warning, there+"apt-get install prometheus-node-exporter; or set patching_textfile_dir", "%s", *f.Textfiles)
 	}
-	if len(all) == 0 {
-		all = append(all, well(HostsArea, "reached by a new connection, root there, and ready"))
+	if len(j.all) == 0 {
+		return []Check{well(HostsArea, "reached by a new connection, root there, and ready")}
 	}
-	return all
+	return j.all
 }
 
-type (
-	knownFunc func(key string, told bool, what, fix string, severity Severity) bool
-	badFunc   func(severity Severity, fix, format string, args ...any)
-)
+// judgement is what is wrong with one host.
+type judgement struct {
+	said
+	all []Check
+}
+
+// bad adds a finding.
+func (j *judgement) bad(severity Severity, fix, format string, args ...any) {
+	j.all = append(j.all, Check{Area: HostsArea, Severity: severity, Text: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// known reports whether the host has told a fact, told. One that is not known is a finding.
+func (j *judgement) known(key string, told bool, what, fix string, severity Severity) bool {
+	if !told {
+		j.bad(severity, fix, "%s: %s", what, cmp.Or(j.facts.Unknown[key], "the host did not say"))
+	}
+	return told
+}
 
 // clock compares the host's clock with ours. While the answer was on its way nobody can tell, and the host has the benefit.
-func (s said) clock(bad badFunc) {
-	sec := int64(s.facts.Time)
-	clock := time.Unix(sec, int64((s.facts.Time-float64(sec))*1e9))
-	off, word := clock.Sub(s.to), "ahead of"
-	if behind := s.from.Sub(clock); behind > off {
+func (j *judgement) clock() {
+	sec := int64(j.facts.Time)
+	clock := time.Unix(sec, int64((j.facts.Time-float64(sec))*1e9))
+	off, word := clock.Sub(j.to), "ahead of"
+	if behind := j.from.Sub(clock); behind > off {
 		off, word = behind, "behind"
 	}
 	severity := Warning
@@ -110,13 +114,14 @@ func (s said) clock(bad badFunc) {
 		severity = Error
 	}
 	if off >= skewShown {
-		bad(severity, there+"timedatectl set-ntp true (package systemd-timesyncd)", "its clock is %s %s the controller's", off.Round(time.Second), word)
+		j.bad(severity, there+"timedatectl set-ntp true (package systemd-timesyncd)", "its clock is %s %s the controller's", off.Round(time.Second), word)
 	}
 }
 
 // disks looks at what is free.
-func (f Facts) disks(known knownFunc, bad badFunc) {
-	if !known("space", f.Space != nil, "nobody knows how much is free on it", there+"df -h", Warning) {
+func (j *judgement) disks() {
+	f := j.facts
+	if !j.known("space", f.Space != nil, "nobody knows how much is free on it", there+"df -h", Warning) {
 		return
 	}
 	for _, d := range f.Space {
@@ -127,52 +132,54 @@ func (f Facts) disks(known knownFunc, bad badFunc) {
 		}
 		switch {
 		case d.ReadOnly:
-			bad(severity, there+"findmnt -T "+word(d.Paths[0])+"; journalctl -k", "%s is mounted read-only", where)
+			j.bad(severity, there+"findmnt -T "+word(d.Paths[0])+"; journalctl -k", "%s is mounted read-only", where)
 		case d.Free < d.Least:
-			bad(severity, there+"apt-get clean; apt-get autoremove; or set patching_min_free_mib",
+			j.bad(severity, there+"apt-get clean; apt-get autoremove; or set patching_min_free_mib",
 				"only %d MiB are free in %s, %d are needed", d.Free, where, d.Least)
 		}
 	}
 }
 
 // packages looks at dpkg and apt; engine is whether the upgrade must leave the engine of the run alone.
-func (f Facts) packages(engine bool, known knownFunc, bad badFunc) {
-	broken := known("audit", f.Audit != nil, "nobody knows whether dpkg is in order", there+"dpkg --audit", Warning) && *f.Audit != ""
+func (j *judgement) packages(engine bool) {
+	f := j.facts
+	broken := j.known("audit", f.Audit != nil, "nobody knows whether dpkg is in order", there+"dpkg --audit", Warning) && *f.Audit != ""
 	if broken {
-		bad(Warning, there+"dpkg --configure -a (a run tries that first)", "dpkg is not in order: %s", strings.Join(strings.Fields(*f.Audit), " "))
+		j.bad(Warning, there+"dpkg --configure -a (a run tries that first)", "dpkg is not in order: %s", strings.Join(strings.Fields(*f.Audit), " "))
 	}
-	if known("lock", f.Lock != nil, "nobody knows whether another apt is at work", there+"fuser -v /var/lib/dpkg/lock-frontend", Warning) && *f.Lock != "" {
-		bad(Warning, "let it finish; a run waits patching_lock_timeout for it", "another apt is at work: %s", *f.Lock)
+	if j.known("lock", f.Lock != nil, "nobody knows whether another apt is at work", there+"fuser -v /var/lib/dpkg/lock-frontend", Warning) && *f.Lock != "" {
+		j.bad(Warning, "let it finish; a run waits patching_lock_timeout for it", "another apt is at work: %s", *f.Lock)
 	}
-	sources := known("sources", f.Sources != nil, "apt cannot read its sources", there+"mend that file; apt-get update tells", Error)
+	sources := j.known("sources", f.Sources != nil, "apt cannot read its sources", there+"mend that file; apt-get update tells", Error)
 	if sources && *f.Sources == 0 {
-		bad(Error, there+"write /etc/apt/sources.list.d/debian.sources", "apt has no sources")
+		j.bad(Error, there+"write /etc/apt/sources.list.d/debian.sources", "apt has no sources")
 	}
 	// apt cannot plan either where its sources or dpkg are at fault.
-	if sources && !broken && known("upgrade", f.Upgrade != nil, "a run would fail", there+"apt-get -s upgrade", Error) && engine {
+	if sources && !broken && j.known("upgrade", f.Upgrade != nil, "a run would fail", there+"apt-get -s upgrade", Error) && engine {
 		if _, problem := orchestrator.Foresee(f.Upgrade); problem != "" {
-			bad(Error, "by hand: apt-get dist-upgrade, then reboot; or the setting engine_upgrade: true",
+			j.bad(Error, "by hand: apt-get dist-upgrade, then reboot; or the setting engine_upgrade: true",
 				"its upgrade would take %s away from under the run", problem)
 		}
 	}
-	if known("python_apt", f.PythonApt != nil, "nobody knows whether it has python3-apt", there+"apt-get install python3-apt", Warning) && !*f.PythonApt {
-		bad(Warning, there+"apt-get install python3-apt", "python3-apt is missing: the carried role does without, Ansible's module apt does not")
+	if j.known("python_apt", f.PythonApt != nil, "nobody knows whether it has python3-apt", there+"apt-get install python3-apt", Warning) && !*f.PythonApt {
+		j.bad(Warning, there+"apt-get install python3-apt", "python3-apt is missing: the carried role does without, Ansible's module apt does not")
 	}
-	if known("unattended", len(f.Unattended) == 2, "nobody knows about unattended-upgrades", there+"dpkg -l unattended-upgrades", Warning) {
+	if j.known("unattended", len(f.Unattended) == 2, "nobody knows about unattended-upgrades", there+"dpkg -l unattended-upgrades", Warning) {
 		if f.Unattended[0] == true {
-			bad(Warning, there+"apt-get remove unattended-upgrades (the next run does it)", "unattended-upgrades patches it too, outside of its wave")
+			j.bad(Warning, there+"apt-get remove unattended-upgrades (the next run does it)", "unattended-upgrades patches it too, outside of its wave")
 		} else if why, _ := f.Unattended[1].(string); why != "" {
-			bad(Warning, "remove it by hand, or set patching_remove_unattended_upgrades: false", "%s", why)
+			j.bad(Warning, "remove it by hand, or set patching_remove_unattended_upgrades: false", "%s", why)
 		}
 	}
 }
 
 // systemd looks at the host's units.
-func (f Facts) systemd(known knownFunc, bad badFunc) {
-	if known("upgrading", f.Upgrading != nil, "nobody knows whether an upgrade is under way", there+"systemctl status homelab-patch", Warning) && *f.Upgrading {
-		bad(Warning, "let it finish; "+there+"journalctl -fu homelab-patch", "an upgrade of an earlier run is still under way")
+func (j *judgement) systemd() {
+	f := j.facts
+	if j.known("upgrading", f.Upgrading != nil, "nobody knows whether an upgrade is under way", there+"systemctl status homelab-patch", Warning) && *f.Upgrading {
+		j.bad(Warning, "let it finish; "+there+"journalctl -fu homelab-patch", "an upgrade of an earlier run is still under way")
 	}
-	if !known("health", f.Health != nil, "it is not well", there+"systemctl status", Error) {
+	if !j.known("health", f.Health != nil, "it is not well", there+"systemctl status", Error) {
 		return
 	}
 	var failed []string
@@ -180,9 +187,9 @@ func (f Facts) systemd(known knownFunc, bad badFunc) {
 		failed = append(failed, u.Name)
 	}
 	if len(failed) > 0 {
-		bad(Warning, there+"systemctl status "+failed[0], "failed units: %s", strings.Join(failed, ", "))
+		j.bad(Warning, there+"systemctl status "+failed[0], "failed units: %s", strings.Join(failed, ", "))
 	}
 	if !slices.Contains([]string{"running", "degraded"}, f.Health.State) {
-		bad(Warning, there+"systemctl list-jobs", "its systemd says %q", f.Health.State)
+		j.bad(Warning, there+"systemctl list-jobs", "its systemd says %q", f.Health.State)
 	}
 }

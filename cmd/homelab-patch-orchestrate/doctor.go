@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"os/signal"
@@ -132,7 +133,11 @@ func (d *diagnosis) runner() int {
 // settings reads them, as far as they can be read, and reports whether what else is looked at can be told by them.
 func (d *diagnosis) settings() (readable bool, err error) {
 	const mend = "docs/configure.md has every key"
-	cfg, err := config.LoadUsable(d.configFile, d.flags.Flags().Changed("config"))
+	named := d.flags.Flags().Changed("config")
+	cfg, err := config.LoadUsable(d.configFile, named)
+	if named && errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
 	found := doctor.Problems(doctor.Settings, doctor.Error, err, mend)
 	d.sheet.Add(found...)
 	// Of these the default does for looking; of the others it would be about something else.

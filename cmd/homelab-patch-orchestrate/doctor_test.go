@@ -83,8 +83,8 @@ func TestDoctorSkips(t *testing.T) {
 	if strings.Contains(r.stdout, "\x1b") || r.stderr != "" {
 		t.Errorf("piped: %q %q", r.stdout, r.stderr)
 	}
-	for _, args := range [][]string{{"--limit", ""}, {"--nonsense"}, {"prox"}, {"--wave", "-1"}, {"--inventory", "gone.yml"}} {
-		if r := b.do(b.bare(append([]string{"doctor", "--config", b.path("settings.yaml")}, args...)...)); r.code != 2 || r.stdout != "" {
+	for _, args := range [][]string{{"--limit", ""}, {"--nonsense"}, {"prox"}, {"--wave", "-1"}, {"--inventory", "gone.yml"}, {"--config", "gone.yaml"}} {
+		if r := b.do(b.bare(append([]string{"doctor"}, args...)...)); r.code != 2 || r.stdout != "" {
 			t.Errorf("doctor %q: exit code %d\n%s", args, r.code, r.stdout)
 		}
 	}

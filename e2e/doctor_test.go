@@ -66,7 +66,7 @@ func doctorFaults() [][]trouble {
 			{"hosts", "prox", "warning", "dpkg is not in order", "on the host: dpkg --configure -a"}}},
 		{name: "no folder for textfiles on a host", host: "prox", plant: "mv " + textfiles + " /root/textfiles", mend: "mv /root/textfiles " + textfiles, want: []finding{
 			{"hosts", "prox", "warning", "the folder " + textfiles + " does not exist", "on the host: apt-get install prometheus-node-exporter"}}},
-		{name: "another host key", host: "saltierpoop", plant: "mkdir /root/keys; mv /etc/ssh/ssh_host_* /root/keys; ssh-keygen -q -A; systemctl restart ssh",
+		{name: "another host key", host: "saltierpoop", plant: "mkdir -p /root/keys; mv /etc/ssh/ssh_host_* /root/keys; ssh-keygen -q -A; systemctl restart ssh",
 			mend: "rm /etc/ssh/ssh_host_*; mv /root/keys/* /etc/ssh; systemctl restart ssh", want: []finding{
 				{"hosts", "saltierpoop", "error", "its host key is not the known one", "that line into patching_ssh_host_keys of host_vars/saltierpoop.yml, then site.yml"}}},
 	}, {

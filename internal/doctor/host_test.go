@@ -111,6 +111,10 @@ func TestLostHost(t *testing.T) {
 		words   []string
 	}{
 		{runner.Unreachable, "ssh: connect to host 192.0.2.1 port 22: No route to host", []string{"it does not answer: ssh: connect", "fix: it is off"}},
+		{runner.Unreachable, "Data could not be sent to remote host \"192.0.2.1\". Make sure this host can be reached over ssh: @@@@ @ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @ " +
+			"@@@@ IT IS POSSIBLE Offending ED25519 key in /etc/known_hosts:3 Host key verification failed.",
+			[]string{"its host key is not the known one: Offending ED25519 key in /etc/known_hosts:3 fix: if it was installed anew"}},
+		{runner.Unreachable, "Failed to connect to the host via ssh: x: Permission denied (publickey).", []string{"it does not let us in: x: Permission denied (publickey). fix: look at the user, the key"}},
 		{runner.Unreachable, "Host key verification failed.", []string{"its host key is not known", "patching_ssh_host_keys of host_vars/prox.yml"}},
 		{runner.Unreachable, "what nobody has heard", []string{"it is not reached: what nobody", "fix: ansible -m ansible.builtin.ping -b -vvv prox"}},
 		{runner.Failed, "MODULE FAILURE: sudo: a password is required", []string{"nobody becomes root on it", "NOPASSWD"}},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"time"
 
@@ -79,6 +80,20 @@ func (h Hosts) Look(ctx context.Context, hosts []orchestrator.Host) (all []Check
 	return all, reached, nil
 }
 
+// offending is the line of a known_hosts file that a host contradicts.
+var offending = regexp.MustCompile(`Offending \S+ key in \S+`)
+
+// sshWords is what ssh said, without what Ansible puts before it, and the warning about a changed host key in a line.
+func sshWords(msg string) string {
+	if line := offending.FindString(msg); line != "" {
+		return line
+	}
+	if _, why, ok := strings.Cut(msg, "can be reached over ssh: "); ok {
+		return why
+	}
+	return strings.TrimPrefix(msg, "Failed to connect to the host via ssh: ")
+}
+
 // lost says why a host did not answer.
 func (h Hosts) lost(host orchestrator.Host, r runner.HostResult) Check {
 	msg := strings.Join(strings.Fields(r.Msg), " ")
@@ -95,8 +110,8 @@ func (h Hosts) lost(host orchestrator.Host, r runner.HostResult) Check {
 	case runner.Unreachable:
 		problem, look := orchestrator.Unreachable(msg)
 		c := failure(HostsArea, cmp.Or(look, try), "%s", cmp.Or(problem, "it is not reached"))
-		if msg != "" {
-			c.Text += ": " + msg
+		if why := sshWords(msg); why != "" {
+			c.Text += ": " + why
 		}
 		if h.Pinned && has("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED") {
 			c.Fix = "if it was installed anew: on its console cat /etc/ssh/ssh_host_ed25519_key.pub, that line into patching_ssh_host_keys of host_vars/" +

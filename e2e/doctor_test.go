@@ -42,7 +42,7 @@ func doctorFaults() [][]trouble {
 	forks, forksBack := "echo 'forks: many' >>"+settings, "sed -i /^forks/d "+settings
 	window, windowBack := setting("window: Wed 03:00-05:00")
 	ara, araBack := setting("ara: {forward: true}")
-	return [][]trouble{{
+	batches := [][]trouble{{
 		{name: "a setting of the wrong type", plant: forks, mend: forksBack, want: []finding{
 			{"settings", "", "error", `"forks" is not a whole number`, "write one such as 1"}}},
 		{name: "others can read the channels", plant: "chmod 0644 " + env, mend: "chmod 0600 " + env, want: []finding{
@@ -106,6 +106,21 @@ func doctorFaults() [][]trouble {
 		{name: "others may write the inventory", plant: "chmod o+w " + hostsYML, mend: "chmod o-w " + hostsYML, want: []finding{
 			{"inventory", "", "error", hostsYML + " can be written by everyone", "chmod go-w " + hostsYML}}},
 	}}
+	if os.Getenv("E2E_FULL") == "1" {
+		batches = append(batches, []trouble{
+			{name: "a host that stands still", host: "prox", fault: []string{"hang"}, undo: []string{"unhang"}, want: []finding{
+				{"hosts", "prox", "error", "its sshd says nothing", "look at its console"}}},
+			{name: "unattended-upgrades on a host", host: "saltierpoop", plant: "apt-get -qq update; apt-get -qq -y --no-install-recommends install unattended-upgrades >/dev/null", mend: "apt-get -qq -y purge unattended-upgrades >/dev/null", want: []finding{
+				{"hosts", "saltierpoop", "warning", "unattended-upgrades patches it too", "on the host: apt-get remove unattended-upgrades"}}},
+			{name: "another apt is at work on a host", host: "prox", fault: []string{"lock"}, undo: []string{"unlock"}, want: []finding{
+				{"hosts", "prox", "warning", "another apt is at work: /var/lib/dpkg/lock-frontend is held by process", "a run waits patching_lock_timeout"}}},
+			{name: "no node_exporter", plant: "systemctl -q stop prometheus-node-exporter", mend: "systemctl -q start prometheus-node-exporter", want: []finding{
+				{"metrics", "", "warning", "no node_exporter runs here", "systemctl enable --now prometheus-node-exporter"}}},
+			{name: "Discord's webhook is gone", plant: "cp -a " + env + " /root/env; sed -i 's/lab-3d89/lab-0000/' " + env, mend: "cp -a /root/env " + env, want: []finding{
+				{"channels", "", "warning", "discord: the server answered 401", program + " notify test"}}},
+		})
+	}
+	return batches
 }
 
 // look calls doctor, and returns what it found.

@@ -59,6 +59,8 @@ Exit codes: 0 no errors, 1 errors were found, 2 usage.`,
 		},
 	}
 	d.targetFlags(c)
+	c.Flags().Lookup("limit").Usage = "of the hosts, look only at those that match this Ansible `PATTERN`"
+	c.Flags().Lookup("wave").Usage = "of the hosts, look only at those of wave `N`"
 	c.Flags().BoolVar(&d.all, "verbose", false, "show what is well, too")
 	return c
 }

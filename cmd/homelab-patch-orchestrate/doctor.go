@@ -181,7 +181,7 @@ func (d *diagnosis) channels(ctx context.Context) {
 
 // fleet reads the inventory and makes the plan. The hosts are those of the plan; where it is refused, all targets.
 func (d *diagnosis) fleet(ctx context.Context, engine bool) (inv *inventory.Inventory, hosts []orchestrator.Host) {
-	const see = "homelab-patch-orchestrate waves"
+	const see = "mend the inventory (docs/configure.md, docs/fleet.md); homelab-patch-orchestrate waves shows what is understood"
 	problem := func(err error) { d.sheet.Add(doctor.Problems(doctor.Fleet, doctor.Error, err, see)...) }
 	for _, step := range []func() error{d.inventories, d.unpack, d.trust} {
 		if err := step(); err != nil {

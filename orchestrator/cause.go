@@ -191,7 +191,7 @@ func unreached(message string) Cause {
 		return CauseStalled
 	}
 	for _, s := range sshSays {
-		if strings.HasPrefix(message, s.words) {
+		if strings.HasPrefix(message, s.problem+": "+s.look) {
 			return s.cause
 		}
 	}

@@ -43,7 +43,7 @@ func (s *session) preflight(ctx context.Context, i int) error {
 	if patch == nil {
 		return nil // a playbook that does not say; if the host is in no state to, its wave will tell
 	}
-	notes, problem := foresee(patch.Packages)
+	notes, problem := Foresee(patch.Packages)
 	for _, n := range notes {
 		s.report.Notes = append(s.report.Notes, fmt.Sprintf("the upgrade of %s, which runs this, %s", name, n))
 	}
@@ -54,8 +54,9 @@ func (s *session) preflight(ctx context.Context, i int) error {
 	return nil
 }
 
-// foresee says which of the packages matter to the run that upgrades them, and which would break it.
-func foresee(packages []Package) (notes []string, problem string) {
+// Foresee says of an upgrade of the controller which of the packages matter to the run that upgrades them, and which would
+// break it; empty if none would.
+func Foresee(packages []Package) (notes []string, problem string) {
 	var touched, broken []string
 	for _, p := range packages {
 		change := fmt.Sprintf("%s %s -> %s", p.Name, p.From, p.To)

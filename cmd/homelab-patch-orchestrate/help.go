@@ -85,6 +85,9 @@ homelab-patch-orchestrate run                     # the fleet. Ctrl-C once: fini
 homelab-patch-orchestrate run --wave 0            # only the canaries
 homelab-patch-orchestrate run --limit 'web*,db1'  # only hosts that match
 homelab-patch-orchestrate run --wait 4h --json    # for scripts: after a run that is under way`,
+	"doctor": `
+homelab-patch-orchestrate doctor             # before Sunday: what the next run would stumble over, and how to mend it
+homelab-patch-orchestrate doctor --limit prox --verbose`,
 	"waves": `
 homelab-patch-orchestrate waves
 homelab-patch-orchestrate waves --inventory ./hosts.yml --json`,

@@ -145,7 +145,21 @@ func (j *job) resolveSettings() error {
 // resolve merges the flags over the configuration file and makes paths
 // absolute.
 func (j *job) resolve() error {
-	set := func(name string) bool { return j.flags.Flags().Changed(name) }
+	if err := j.checkFlags(); err != nil {
+		return err
+	}
+	cfg, err := config.Load(j.configFile, j.flags.Flags().Changed("config"))
+	if err != nil && j.flags.Flags().Changed("config") {
+		return err
+	}
+	if err != nil {
+		return &settingsError{err}
+	}
+	return j.merge(cfg)
+}
+
+// checkFlags refuses flags that cannot be meant.
+func (j *job) checkFlags() error {
 	if j.script && !j.check {
 		return errors.New("--check was taken for the value of the flag before it; nothing was done")
 	}
@@ -154,13 +168,12 @@ func (j *job) resolve() error {
 			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
 		}
 	}
-	cfg, err := config.Load(j.configFile, set("config"))
-	if err != nil && set("config") {
-		return err
-	}
-	if err != nil {
-		return &settingsError{err}
-	}
+	return nil
+}
+
+// merge has the flags win over the settings.
+func (j *job) merge(cfg config.Config) error {
+	set := func(name string) bool { return j.flags.Flags().Changed(name) }
 	flags := j.Config
 	j.Config = cfg
 	path := func(name, value string, to *string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -28,6 +30,28 @@ func bootID() string {
 
 // systemctl asks systemd something.
 func systemctl(args ...string) error { return said(exec.Command("systemctl", args...)) }
+
+// systemd implements [doctor.Shower].
+type systemd struct{}
+
+// Show asks systemctl.
+func (systemd) Show(ctx context.Context, unit string, properties ...string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "systemctl", "show", "--property="+strings.Join(properties, ","), unit)
+	cmd.Env = append(os.Environ(), "TZ=UTC")
+	cmd.Stderr = new(strings.Builder)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("systemctl: %w: %s", err, strings.TrimSpace(fmt.Sprint(cmd.Stderr)))
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		said[name] = value
+	}
+	return said, nil
+}
 
 // order has systemd do something and does not wait for it. Root alone may: another user goes by sudo, which must have a
 // rule for these very words, without a password; see docs/privileges.md.

@@ -232,6 +232,30 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+// Who looks for all that is wrong gets what could be understood.
+func TestLoadUsable(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		keys []string
+		only bool
+	}{
+		{"budget: 2\n", nil, true},
+		{"forks: many\nbudget: 2\n", []string{"forks"}, true},
+		{"forks: many\nbudget: 2\nsoak: x\n", []string{"forks", "soak"}, true},
+		{"forks: many\nbudget: 2\nsoak: x\n", []string{"forks"}, false},
+		{"fork: 1\nbudget: 2\n", []string{"forks"}, false},
+		{"gates: [{name: a}]\nbudget: 2\n", []string{"forks"}, false},
+	} {
+		cfg, err := LoadUsable(write(t, c.text), false)
+		if cfg.Budget != 2 || cfg.State != Default().State || Only(err, c.keys...) != c.only {
+			t.Errorf("%q: budget %d, state %s, only %v is %v: %v", c.text, cfg.Budget, cfg.State, c.keys, !c.only, err)
+		}
+	}
+	if _, err := LoadUsable(write(t, "{"), false); err == nil || Only(err) {
+		t.Errorf("no settings at all: %v", err)
+	}
+}
+
 // mends fails if a problem of a file does not say where in it, and how to mend it.
 func mends(t *testing.T, file string, err error) {
 	t.Helper()

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,25 @@ func (e *Error) Error() string {
 		b.WriteString(" (" + e.Hint + ")")
 	}
 	return b.String()
+}
+
+// Only reports whether all that is wrong in settings is the values of keys among these. It is true of nil.
+func Only(err error, keys ...string) bool {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err == nil
+	}
+	for _, one := range joined.Unwrap() {
+		var e *Error
+		if nested, ok := one.(interface{ Unwrap() []error }); ok {
+			if !Only(nested.(error), keys...) {
+				return false
+			}
+		} else if !errors.As(one, &e) || !slices.Contains(keys, e.Key) {
+			return false
+		}
+	}
+	return true
 }
 
 // known returns every key of the file, and where its value goes.

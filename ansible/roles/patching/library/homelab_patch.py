@@ -1,6 +1,7 @@
 #!/usr/bin/python
 """One action of the patching role on a host. The work is in module_utils; this is its face to Ansible."""
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.homelab_doctor import doctor
 from ansible.module_utils.homelab_health import health
 from ansible.module_utils.homelab_plan import look, plan
 from ansible.module_utils.homelab_system import Failure
@@ -17,10 +18,11 @@ options:
       - C(look) says whether the host is on hold or cannot be patched; C(plan) what an upgrade would change.
       - C(upgrade) takes the host's lease, and has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
         a reboot; C(record) writes the host's metrics, has units of the host write them from then on, marks the
-        result of I(run) as published and gives the lease up; C(health) returns I(homelab_health), what systemd says now.
+        result of I(run) as published and gives the lease up; C(health) returns I(homelab_health), what systemd says now;
+        C(doctor) returns I(homelab_doctor), what a run would stumble over.
     type: str
     required: true
-    choices: [look, plan, upgrade, settle, record, health]
+    choices: [look, plan, upgrade, settle, record, health, doctor]
   run:
     description: Id of the run. Empty for C(look) makes one up, which is returned in the result.
     type: str
@@ -57,6 +59,8 @@ def act(module):
         return {'result': plan(p['policy'], p['run'])}
     if p['action'] == 'health':
         return {'homelab_health': health()}
+    if p['action'] == 'doctor':
+        return {'homelab_doctor': doctor(p['policy'])}
     if module.check_mode:
         return {'skipped': True, 'msg': 'not in check mode'}
     if p['action'] == 'upgrade':
@@ -72,7 +76,7 @@ def act(module):
 def main():
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         'action': {'type': 'str', 'required': True, 'choices': [
-            'look', 'plan', 'upgrade', 'settle', 'record', 'health']},
+            'look', 'plan', 'upgrade', 'settle', 'record', 'health', 'doctor']},
         'run': {'type': 'str', 'default': ''},
         'policy': {'type': 'dict', 'options': {
             'upgrade_type': {'type': 'str', 'choices': ['security', 'security_only', 'dist'], 'required': True},

@@ -127,6 +127,21 @@ def short_of_space(policy, names):
     return short
 
 
+def space(policy):
+    """The file systems that the policy names and the host has, each once: what is free there, and what has to be."""
+    found = {}
+    for path, least in sorted(policy['min_free_mib'].items()):
+        if not os.path.isdir(path):
+            continue
+        stat = os.statvfs(path)
+        here = found.setdefault(os.stat(path).st_dev, {
+            'paths': [], 'free_mib': stat.f_bavail * stat.f_frsize >> 20, 'least_mib': 0,
+            'read_only': bool(stat.f_flag & os.ST_RDONLY)})
+        here['paths'].append(path)
+        here['least_mib'] = max(here['least_mib'], int(least))
+    return list(found.values())
+
+
 def pending(options=apt.PRIVATE):
     """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out. None if apt cannot say."""
     sim = apt.simulate(COMMANDS['security'], options=options)

@@ -35,9 +35,6 @@ An error is what a run would fail by, or lose a host to, or not come at all. A
 warning is what would make it go worse, or what nobody can tell.
 
 Exit codes: 0 no errors, 1 errors were found, 2 usage.`,
-		Example: `  homelab-patch-orchestrate doctor
-  homelab-patch-orchestrate doctor --limit prox --verbose
-  homelab-patch-orchestrate doctor --json | jq '.findings[] | select(.severity == "error")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := d.checkFlags(); err != nil {

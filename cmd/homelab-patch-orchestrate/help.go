@@ -94,6 +94,10 @@ homelab-patch-orchestrate resume --now    # whatever the window says`,
 	"retry": `
 homelab-patch-orchestrate retry latest
 homelab-patch-orchestrate retry 20261127T231520Z-9c76b5`,
+	"rollback": `
+homelab-patch-orchestrate rollback latest prox --check                # what would go back, and from where
+homelab-patch-orchestrate rollback latest prox                        # shows it, asks, does it
+homelab-patch-orchestrate rollback 20261127T2315 prox --package nginx --yes`,
 	"hold set": `
 homelab-patch-orchestrate hold set --reason "moving racks" --until 2d
 homelab-patch-orchestrate hold set --host prox --reason "guests are being moved" --until "2026-12-01 18:00"`,

@@ -109,10 +109,9 @@ func (b *back) rollBack(ctx context.Context, stop <-chan struct{}, out *printer,
 func (b *back) find(store *orchestrator.Store, run string) (err error) {
 	if run == latest {
 		b.of, err = store.LatestPatching()
-		if errors.Is(err, os.ErrNotExist) {
-			return err
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			err = failed(err)
 		}
-		err = failed(err)
 	} else {
 		b.of, _, err = findRun(store, run)
 	}

@@ -23,7 +23,7 @@ func (b *back) playbook(like runner.Playbook) (runner.Playbook, error) {
 		return like, err
 	}
 	// The host compares them as Ansible gives them: null is no list there.
-	asked := map[string]any{"of": b.of.ID, "packages": b.changed, "failed_units": slices.Concat([]string{}, b.failed), "shown": slices.Concat([]orchestrator.BackPackage{}, b.shown)}
+	asked := map[string]any{"of": b.of.ID, "packages": b.changed, "failed_units": append([]string{}, b.failed...), "shown": append([]orchestrator.BackPackage{}, b.shown...)}
 	vars := map[string]any{"homelab_patch_rollback": asked}
 	for k, v := range like.Vars {
 		vars[k] = v
@@ -32,6 +32,9 @@ func (b *back) playbook(like runner.Playbook) (runner.Playbook, error) {
 	like.Env = append(slices.Clone(b.job.env), "ANSIBLE_ROLES_PATH="+filepath.Join(carried, "roles"))
 	return like, nil
 }
+
+// sources is where the .deb of an old version comes from, in words.
+var sources = map[string]string{"kept": "kept on the host", "cache": "in apt's cache", "archive": "from the archive"}
 
 var (
 	packageName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9+.-]*(:[a-z0-9-]+)?$`)
@@ -76,8 +79,8 @@ func (b *back) ask(ctx context.Context) (orchestrator.Undone, int, error) {
 	host := result.Hosts[b.host]
 	if patch != nil && patch.Rollback != nil {
 		for _, k := range patch.Rollback.Packages {
-			if bad := spelled(k.Name, k.From, k.To); bad != nil {
-				patch, problem = nil, bad.Error()
+			if bad := spelled(k.Name, k.From, k.To); bad != nil || sources[k.Source] == "" && k.Source != "" {
+				patch, problem = nil, fmt.Sprintf("what it said cannot be used: %q (%v)", k, bad)
 				break
 			}
 		}
@@ -153,9 +156,8 @@ func (p *printer) rollback(b *back, u orchestrator.Undone) {
 	fmt.Fprintf(w, "Back on %s to before run %s of %s:\n\n", clean(b.host), b.of.ID, b.of.Started.Local().Format("2006-01-02 15:04"))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "PACKAGE\tNOW\tBACK TO\tITS .DEB")
-	from := map[string]string{"kept": "kept on the host", "cache": "in apt's cache", "archive": "from the archive"}
 	for _, k := range u.Packages {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", clean(k.Name), clean(cmp.Or(k.From, "(not there)")), clean(cmp.Or(k.To, "(removed)")), cmp.Or(from[k.Source], clean(k.Source)))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", clean(k.Name), clean(cmp.Or(k.From, "(not there)")), clean(cmp.Or(k.To, "(removed)")), sources[k.Source])
 	}
 	t.Flush()
 	for _, s := range u.Stays {

@@ -326,7 +326,7 @@ func (j *job) contents() []string {
 			continue
 		}
 		paths = append(paths, s)
-		for _, beside := range []string{"group_vars", "host_vars"} {
+		for _, beside := range []string{"group_vars", "host_vars", "hooks"} {
 			if p := filepath.Join(filepath.Dir(s), beside); exists(p) {
 				paths = append(paths, p)
 			}

@@ -5,7 +5,7 @@ from ansible.module_utils.homelab_health import health
 from ansible.module_utils.homelab_plan import look, plan
 from ansible.module_utils.homelab_rollback import preview
 from ansible.module_utils.homelab_system import Failure
-from ansible.module_utils.homelab_unit import record, settle, upgrade
+from ansible.module_utils.homelab_unit import begun, record, settle, upgrade
 
 DOCUMENTATION = r'''
 module: homelab_patch
@@ -38,6 +38,7 @@ options:
       min_free_mib: {type: dict, required: true}
       remove_unattended_upgrades: {type: bool, required: true}
       keep_replaced_mib: {type: int, required: true}
+      idle: {type: bool, default: false}
       textfile_dir: {type: path, required: true}
   rollback:
     description:
@@ -64,7 +65,7 @@ def act(module):
     """Carry out the action; returns what the task returns."""
     p = module.params
     if p['action'] == 'look':
-        return {'result': look(p['run'])}
+        return {'result': look(p['run']), 'begun': begun(p['run'])}
     if p['action'] == 'plan' and p['rollback']:
         return {'result': preview(p['rollback'], p['run'])}
     if p['action'] == 'plan':
@@ -97,6 +98,7 @@ def main():
             'min_free_mib': {'type': 'dict', 'required': True},
             'remove_unattended_upgrades': {'type': 'bool', 'required': True},
             'keep_replaced_mib': {'type': 'int', 'required': True},
+            'idle': {'type': 'bool', 'default': False},
             'textfile_dir': {'type': 'path', 'required': True},
         }},
         'rollback': {'type': 'dict', 'options': {

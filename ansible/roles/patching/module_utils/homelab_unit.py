@@ -98,6 +98,14 @@ def upgrade(run_id, policy, wait, back=None):
         time.sleep(0.5)
 
 
+def begun(run_id):
+    """What was begun on this host under this id before: 'upgrade', 'idle' (see Upgrade.steps), or '' for nothing."""
+    request = read_json(REQUEST) or {}
+    if not run_id or request.get('run') != run_id:
+        return ''
+    return 'idle' if request.get('policy', {}).get('idle') else 'upgrade'
+
+
 def progress(at_work, run_id):
     """How far the unit is, in words."""
     seen = read_json(PROGRESS) or {}

@@ -38,10 +38,12 @@ class Upgrade:
         self.stopping = False
 
     def steps(self):
-        """Each phase in its order, by the name that a failure gives it."""
-        return (('lock', self.wait_for_dpkg), ('dpkg', self.repair), ('space', self.check_space),
+        """Each phase in its order, by the name that a failure gives it. An idle run changes no package: there was nothing to
+        do when it was asked whether the operator's own tasks are to be run before."""
+        steps = (('lock', self.wait_for_dpkg), ('dpkg', self.repair), ('space', self.check_space),
                 ('lists', self.refresh), ('remove', self.remove_unattended), ('upgrade', self.upgrade),
                 ('autoremove', self.autoremove), ('services', self.restart_services))
+        return [s for s in steps if not self.policy.get('idle') or s[0] not in ('remove', 'autoremove')]
 
     def carry_out(self):
         try:
@@ -136,6 +138,10 @@ class Upgrade:
         found = plan.survey(self.policy, apt.installed(), options=apt.LIVE)
         self.result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
         if not found['install'] and not found['remove']:
+            return
+        if self.policy.get('idle'):
+            self.warn('there is something to upgrade since a moment ago, when patching_pre_tasks had no reason to run: left for '
+                      'the next run')
             return
         self.check_space(list(found['install']))
         self.security.update(n for n, p in found['install'].items() if p['security'])

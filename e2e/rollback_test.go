@@ -91,7 +91,36 @@ func TestRollback(t *testing.T) {
 		shop.offer("3.0-1")
 
 		refusals(t, lab, ev, shop)
+		t.Run("by dpkg-repack", func(t *testing.T) { repacked(t, lab.For(t), ev) })
 	})
+}
+
+// repacked has what is not in apt's cache kept by dpkg-repack, which is Debian's own and of the machine that tests: the
+// host is of the same Debian.
+func repacked(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
+	const host = "saltierpoop"
+	dir := t.TempDir()
+	get := exec.Command("apt-get", "-o", "APT::Sandbox::User=root", "download", "dpkg-repack", "libdpkg-perl")
+	get.Dir = dir
+	if out, err := get.CombinedOutput(); err != nil {
+		t.Skipf("no dpkg-repack: %v\n%s", err, out)
+	}
+	lab.Push(host, dir, "/root/debs")
+	lab.Shell(host, "dpkg -i /root/debs/*.deb >/dev/null")
+	before := versions(lab, host)
+	out := run(t, lab, "run", "--limit", host)
+	out.want(t, 0, []string{"saltierpoop patched"})
+	kept := strings.Fields(lab.Shell(host, "ls /var/lib/homelab-patch/replaced/"+out.Report.ID))
+	ev.Lines("kept by dpkg-repack", kept...)
+	if want := []string{"lab-app_1.0-1_all.deb", "lab-conf_1.0-1_all.deb", "lab-sec_1.0-1_all.deb", "linux-image-lab-amd64_1.0_all.deb"}; !slices.Equal(kept, want) {
+		t.Errorf("kept are %q, want %q", kept, want)
+	}
+	back := run(t, lab, "rollback", out.Report.ID, host, "--yes")
+	ev.Call("back to what dpkg-repack has made", back.Output, back.Took, said(back))
+	back.want(t, 0, []string{"saltierpoop patched"}, "kept on the host")
+	if now := versions(lab, host); !slices.Equal(now, before) {
+		t.Errorf("%s is not as it was:\n%s", host, strings.Join(difference(before, now), "\n"))
+	}
 }
 
 // refusals are the ways in which it cannot be done.

@@ -91,6 +91,9 @@ func (b *back) rollBack(ctx context.Context, stop <-chan struct{}, out *printer,
 	if err != nil {
 		return code, err
 	}
+	if j.check && j.json {
+		return orchestrator.ExitDone, out.json(undone)
+	}
 	out.rollback(b, undone)
 	if b.shown = undone.Packages; len(b.shown) == 0 {
 		out.note("nothing to do: what run %s has changed on %s is not there any more, or stays", b.of.ID, b.host)

@@ -67,11 +67,11 @@ func (b *back) ask(ctx context.Context) (orchestrator.Undone, int, error) {
 	if err != nil {
 		return none, orchestrator.ExitFailed, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	asked, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var patch *orchestrator.Patch
 	problem := ""
-	result, err := p.Run(ctx, func(e runner.Event) {
+	result, err := p.Run(asked, func(e runner.Event) {
 		if said, why := orchestrator.Published(e); e.Host == b.host && (said != nil || why != "") {
 			patch, problem = said, why
 		}
@@ -90,6 +90,8 @@ func (b *back) ask(ctx context.Context) (orchestrator.Undone, int, error) {
 	case ctx.Err() != nil:
 		stopped := &orchestrator.InterruptError{Reason: "stopped before anything was touched", Err: context.Cause(ctx)}
 		return none, orchestrator.ExitCode(orchestrator.Report{}, stopped), stopped
+	case asked.Err() != nil:
+		return none, orchestrator.ExitFailed, fmt.Errorf("%s did not say within %s what would change; nothing was touched", b.host, askTimeout)
 	case err != nil:
 		return none, orchestrator.ExitFailed, err
 	case patch != nil && patch.Hold != nil:

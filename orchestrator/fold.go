@@ -73,6 +73,13 @@ func decodePatch(data []byte) (*Patch, string) {
 	return &patch, ""
 }
 
+// Published returns what the role publishes by an event, and what is wrong with it; nil of any other event.
+func Published(e runner.Event) (patch *Patch, problem string) {
+	f := newFold()
+	f.add(e)
+	return f.patches[e.Host], f.notes[e.Host]
+}
+
 // judge fills the hosts of a wave from what the engine returned and what the role said. It returns notes for people.
 func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (notes []string) {
 	members := map[string]bool{}

@@ -20,6 +20,9 @@ const published = `{"version":1,"run":"20261122T040000Z-1a2b3c","check":false,"h
 	"reboot_required":true,"reboot_reasons":["a newer kernel"],"reboot_futile":true,"reboot_due":true,"reboot_forecast":"yes","rebooted":true,
 	"kernel":{"running":"6.1.0-40","installed":"6.1.0-41","state":"newer"},"services_restarted":["ssh.service"],
 	"failed_units":{"before":["a.service"],"after":["a.service","b.service"]},"dpkg_audit":"half","reattached":true,
+	"replaced":{"kept":[{"name":"openssl","version":"3.0.15","source":"cache"}],"missing":[{"name":"mesa","version":"1","reason":"no .deb"}]},
+	"rollback":{"of":"20261121T040000Z-1a2b3c","packages":[{"name":"openssl","from":"3.0.17","to":"3.0.15","source":"kept"}],
+		"stays":[{"name":"linux-image-6.1.0-41","version":"6.1.158-1","reason":"it runs"}]},
 	"failure":{"phase":"upgrade","reason":"dpkg gave up on openssl","detail":"exit status 1"}}`
 
 // word is the event in which the role publishes about a host.

@@ -128,14 +128,14 @@ func (s *Store) Latest() (Report, error) {
 	return Report{}, fmt.Errorf("there is no run in %s: %w", s.dir, os.ErrNotExist)
 }
 
-// LatestPatching returns the report of the run that began last and was no dry run. Errors are those of [Store.Load].
+// LatestPatching returns the report of the run that began last and was neither a dry run nor a rollback. Errors are those of [Store.Load].
 func (s *Store) LatestPatching() (Report, error) {
 	for report, err := range s.newest() {
-		if err != nil || report.Kind != Check {
+		if err != nil || report.Kind != Check && report.Kind != Rollback {
 			return report, err
 		}
 	}
-	return Report{}, fmt.Errorf("there is no run in %s but dry ones: %w", s.dir, os.ErrNotExist)
+	return Report{}, fmt.Errorf("there is no run in %s but dry ones and rollbacks: %w", s.dir, os.ErrNotExist)
 }
 
 // newest yields the report of each run that has a journal, or why it cannot be read, latest first.

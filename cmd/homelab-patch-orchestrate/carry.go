@@ -23,6 +23,7 @@ type work struct {
 	stop  <-chan struct{}
 	lease *lease
 	left  *orchestrator.Report // what the process before left of the run; nil if it begins
+	back  *back                // what is undone instead of patching; nil if nothing is
 }
 
 // plan says who is patched when, by an inventory that from here on stays as it is. Call end when the run is over.
@@ -133,6 +134,10 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), HostHold: orchestrator.HostHolds(j.HostHolds),
 		Schedule: j.Schedule, Now: j.now, Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
+	}
+	if w.back != nil {
+		w.back.instead(o, playbook, run.Dir)
+		return o, nil
 	}
 	if j.check {
 		return o, nil

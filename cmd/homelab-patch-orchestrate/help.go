@@ -113,6 +113,10 @@ homelab-patch-orchestrate report latest                         # the page, besi
 homelab-patch-orchestrate report 20261127 --html /tmp/run.html  # somewhere else
 homelab-patch-orchestrate report latest --markdown              # for a ticket or a chat
 homelab-patch-orchestrate report latest --json                  # for a program`,
+	"rollback": `
+homelab-patch-orchestrate rollback latest prox --check                # what would go back, and from where
+homelab-patch-orchestrate rollback latest prox                        # shows it, asks, does it
+homelab-patch-orchestrate rollback 20261127T2315 prox --package nginx --yes`,
 	"hold set": `
 homelab-patch-orchestrate hold set --reason "moving racks" --until 2d
 homelab-patch-orchestrate hold set --host prox --reason "guests are being moved" --until "2026-12-01 18:00"`,

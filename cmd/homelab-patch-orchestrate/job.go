@@ -42,6 +42,7 @@ type job struct {
 	of       *orchestrator.Report // of a retry: the run whose hosts it has
 	outcomes []orchestrator.Outcome
 
+	undoes   bool     // a rollback
 	script   bool     // called as the shell script was: only ever a dry run
 	readOnly bool     // nothing is run, so nothing need be unpacked
 	carried  bool     // the playbook is the one in this binary
@@ -106,7 +107,7 @@ func (e *settingsError) Unwrap() error { return e.err }
 // asked is the policy as far as the flags tell; whom the limit names is not
 // known yet.
 func (j *job) asked() orchestrator.Policy {
-	p := orchestrator.Policy{Check: j.check}
+	p := orchestrator.Policy{Check: j.check, Rollback: j.undoes}
 	if j.of != nil {
 		p.Of = j.of.ID
 	}
@@ -338,7 +339,7 @@ func (j *job) contents() []string {
 			continue
 		}
 		paths = append(paths, s)
-		for _, beside := range []string{"group_vars", "host_vars"} {
+		for _, beside := range []string{"group_vars", "host_vars", "hooks"} {
 			if p := filepath.Join(filepath.Dir(s), beside); exists(p) {
 				paths = append(paths, p)
 			}

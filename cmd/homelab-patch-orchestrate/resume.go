@@ -78,6 +78,8 @@ func (j *job) retry(ctx context.Context, stop <-chan struct{}, out *printer, rec
 		return exitCode(err), err
 	case old.Kind == orchestrator.Check:
 		return orchestrator.ExitUsage, fmt.Errorf("run %s was a dry run: there is nothing to retry", old.ID)
+	case old.Kind == orchestrator.Rollback:
+		return orchestrator.ExitUsage, fmt.Errorf("run %s was a rollback: repeat that", old.ID)
 	case !old.State.Final():
 		return orchestrator.ExitUsage, fmt.Errorf("run %s has not ended, it is %s: resume it", old.ID, old.State)
 	}
@@ -103,8 +105,8 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 	}()
 	rec.untold(store)
 	report, err := store.Latest()
-	if err == nil && report.Kind == orchestrator.Check && report.State.Final() {
-		report, err = store.LatestPatching() // somebody has looked since: that is not in the way
+	if err == nil && (report.Kind == orchestrator.Check || report.Kind == orchestrator.Rollback) && report.State.Final() {
+		report, err = store.LatestPatching() // somebody has looked, or undone something, since: that is not in the way
 	}
 	nothing := func(why string) (int, error) {
 		out.note("nothing to resume: %s", why)
@@ -131,7 +133,7 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitFailed, err
 	}
 	may, why := report.MayContinue(time.Now(), last, bootID())
-	if !boot && report.Kind != orchestrator.Check {
+	if !boot && report.Kind != orchestrator.Check && report.Kind != orchestrator.Rollback {
 		may = true // somebody wants it
 	}
 	if !may {

@@ -4,8 +4,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.homelab_doctor import doctor
 from ansible.module_utils.homelab_health import health
 from ansible.module_utils.homelab_plan import look, plan
+from ansible.module_utils.homelab_rollback import preview
 from ansible.module_utils.homelab_system import Failure
-from ansible.module_utils.homelab_unit import record, settle, upgrade
+from ansible.module_utils.homelab_unit import begun, record, settle, upgrade
 
 DOCUMENTATION = r'''
 module: homelab_patch
@@ -38,7 +39,19 @@ options:
       lock_timeout: {type: int, required: true}
       min_free_mib: {type: dict, required: true}
       remove_unattended_upgrades: {type: bool, required: true}
+      keep_replaced_mib: {type: int, required: true}
+      idle: {type: bool, default: false}
       textfile_dir: {type: path, required: true}
+  rollback:
+    description:
+      - Has C(plan) and C(upgrade) undo a run instead. Its id, the packages as it changed them, the units that had failed
+        before it, and for C(upgrade) the packages of the result of C(plan), from which the host must not differ.
+    type: dict
+    suboptions:
+      of: {type: str, required: true}
+      packages: {type: list, elements: dict, required: true}
+      failed_units: {type: list, elements: str, required: true}
+      shown: {type: list, elements: dict, default: []}
   wait:
     description: Seconds that C(upgrade) and C(settle) wait at most before they return.
     type: int
@@ -54,7 +67,9 @@ def act(module):
     """Carry out the action; returns what the task returns."""
     p = module.params
     if p['action'] == 'look':
-        return {'result': look(p['run'])}
+        return {'result': look(p['run']), 'begun': begun(p['run'])}
+    if p['action'] == 'plan' and p['rollback']:
+        return {'result': preview(p['rollback'], p['run'])}
     if p['action'] == 'plan':
         return {'result': plan(p['policy'], p['run'])}
     if p['action'] == 'health':
@@ -64,7 +79,7 @@ def act(module):
     if module.check_mode:
         return {'skipped': True, 'msg': 'not in check mode'}
     if p['action'] == 'upgrade':
-        return upgrade(p['run'], p['policy'], p['wait'])
+        return upgrade(p['run'], p['policy'], p['wait'], p['rollback'])
     if p['action'] == 'settle':
         return {'result': settle(p['run'], p['wait'])}
     changed, warnings = record(p['run'], p['policy'], p['success'])
@@ -86,7 +101,15 @@ def main():
             'lock_timeout': {'type': 'int', 'required': True},
             'min_free_mib': {'type': 'dict', 'required': True},
             'remove_unattended_upgrades': {'type': 'bool', 'required': True},
+            'keep_replaced_mib': {'type': 'int', 'required': True},
+            'idle': {'type': 'bool', 'default': False},
             'textfile_dir': {'type': 'path', 'required': True},
+        }},
+        'rollback': {'type': 'dict', 'options': {
+            'of': {'type': 'str', 'required': True},
+            'packages': {'type': 'list', 'elements': 'dict', 'required': True},
+            'failed_units': {'type': 'list', 'elements': 'str', 'required': True},
+            'shown': {'type': 'list', 'elements': 'dict', 'default': []},
         }},
         'wait': {'type': 'int', 'default': 60},
         'success': {'type': 'bool', 'default': False},

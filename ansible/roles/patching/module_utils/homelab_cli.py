@@ -4,6 +4,7 @@ import os
 import sys
 
 from . import homelab_metrics as metrics
+from . import homelab_rollback as rollback
 from . import homelab_upgrade as upgrade
 from .homelab_apt import LIVE
 from .homelab_system import REQUEST, read_json
@@ -23,7 +24,7 @@ def main(argv):
         print('homelab-patch: needs root', file=sys.stderr)
         return 1
     if args.command == 'apply':
-        upgrade.apply()
+        upgrade.apply(rollback.request(REQUEST))
         return 0
     request = read_json(REQUEST) or {}
     folder = args.textfile_dir or request.get('policy', {}).get('textfile_dir', TEXTFILES)

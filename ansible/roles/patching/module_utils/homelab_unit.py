@@ -6,13 +6,13 @@ import time
 import zipfile
 
 from . import (homelab_apt, homelab_cli, homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot,
-               homelab_system, homelab_timer, homelab_upgrade)
+               homelab_replaced, homelab_rollback, homelab_system, homelab_timer, homelab_upgrade)
 from .homelab_system import (APT_STATUS, BEFORE, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT, Failure, boot_id, caller,
                              empty_result, failed_units, finished_starting, has_systemd, locked, read_json,
                              read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
 
-MODULES = (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot, homelab_system,
-           homelab_upgrade)
+MODULES = (homelab_apt, homelab_cli, homelab_lists, homelab_metrics, homelab_plan, homelab_reboot, homelab_replaced,
+           homelab_rollback, homelab_system, homelab_upgrade)
 
 
 def program():
@@ -42,7 +42,7 @@ def install():
     return True
 
 
-def start(run_id, policy):
+def start(run_id, policy, back=None):
     """Start the unit for this run; whether that changed the program. Called with the lock held: nobody else starts one.
 
     The result of before goes: what it had changed is still in before.json, unless it was published.
@@ -50,7 +50,7 @@ def start(run_id, policy):
     changed = install()
     remove(PROGRESS)
     remove(RESULT)
-    write_json(REQUEST, {'run': run_id, 'policy': policy, 'caller': caller()})
+    write_json(REQUEST, {'run': run_id, 'policy': policy, 'rollback': back, 'caller': caller()})
     run(['systemctl', 'reset-failed', UNIT], timeout=60)
     done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + UNIT,
                 '--description=homelab-patch: upgrade of this host', '--property=Type=exec', '--property=SyslogIdentifier=homelab-patch',
@@ -62,8 +62,8 @@ def start(run_id, policy):
     return changed
 
 
-def upgrade(run_id, policy, wait):
-    """Have the host upgraded once for this run, waiting up to wait seconds for its end.
+def upgrade(run_id, policy, wait, back=None):
+    """Have the host upgraded once for this run, waiting up to wait seconds for its end. With back, a run is undone instead.
 
     May be called again and again with the same run, after a lost link or by an orchestrator that was cut short as well:
     the unit is started once a run. A unit of another run that is still at work is waited for first, and so is an
@@ -90,12 +90,20 @@ def upgrade(run_id, policy, wait):
                             'restarted': report['boot_id'] != boot_id() and not report['result']['rebooted']}
                 if request.get('run') == run_id and not report:
                     return {'state': 'done', 'changed': True, 'result': lost(run_id)}
-                changed = start(run_id, policy)
+                changed = start(run_id, policy, back)
                 continue
         if time.monotonic() >= deadline:
             return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'
                     if pulling else progress(request.get('run'), run_id)}
         time.sleep(0.5)
+
+
+def begun(run_id):
+    """What was begun on this host under this id before: 'upgrade', 'idle' (see Upgrade.steps), or '' for nothing."""
+    request = read_json(REQUEST) or {}
+    if not run_id or request.get('run') != run_id:
+        return ''
+    return 'idle' if request.get('policy', {}).get('idle') else 'upgrade'
 
 
 def progress(at_work, run_id):
@@ -177,7 +185,7 @@ def publish(run_id, policy, success):
     report = read_json(RESULT) or {}
     if report.get('run') != run_id:
         return False, list(filter(None, [homelab_metrics.publish(policy['textfile_dir'])]))
-    upgraded = sum(1 for p in report['result']['packages'] if p['to'])
+    upgraded = None if report['result'].get('rollback') else sum(1 for p in report['result']['packages'] if p['to'])
     warning = homelab_metrics.publish(policy['textfile_dir'], upgraded, success, report['pending'],
                                       report['result']['reboot_required'])
     with locked():

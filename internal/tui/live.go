@@ -31,6 +31,7 @@ const (
 	refresh  = 250 * time.Millisecond // how often elapsed times are looked at
 	frame    = 100 * time.Millisecond // at least, between two drawings
 	patience = 2 * time.Second        // of Close, with a terminal that takes nothing
+	overlaid = 15 * time.Second       // that a line is shown below for want of room above
 	kept     = 500                    // lines and waves above the frame that a drawing anew may need
 )
 
@@ -64,6 +65,8 @@ type Live struct {
 	frame         []string // the lines that are redrawn in place; the cursor is below them
 	from          int      // hosts of the wave shown that are scrolled over
 	shown         *wave
+	said          string // the line that was printed last
+	saidAt        time.Time
 }
 
 // above is what was printed above the frame: a line, or a wave that has ended.
@@ -209,6 +212,7 @@ func (l *Live) paint(last bool) {
 	if !last {
 		lines = l.view(look)
 	}
+	l.overlay(news, look, lines)
 	var b strings.Builder
 	switch {
 	case l.drawn && (width != l.width || height != l.height):
@@ -230,6 +234,19 @@ func (l *Live) paint(last bool) {
 	l.width, l.height, l.frame, l.drawn = width, height, lines, true
 	if b.Len() > 0 {
 		io.WriteString(l.s.Out, b.String())
+	}
+}
+
+// overlay shows what was printed last for a while where it can be seen, if the
+// frame leaves no room for it above.
+func (l *Live) overlay(news []above, look look, lines []string) {
+	for _, a := range news {
+		if a.wave == nil {
+			l.said, l.saidAt = a.line, look.at
+		}
+	}
+	if n := len(lines); n > 0 && l.said != "" && look.at.Sub(l.saidAt) < overlaid && look.room-n < len(l.rows(above{line: l.said}, look)) {
+		lines[n-1] = cut(l.said, look.width)
 	}
 }
 

@@ -171,7 +171,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	returned.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(carried, "roles"))
 	if j.carried || exists(filepath.Join(j.Project, "roles", "patching")) { // another playbook does not say what it would change
 		ahead := playbook
-		ahead.Check, ahead.Diff, ahead.Labels = true, false, labels(run.ID, w.rec.kind, "preflight")
+		ahead.Check, ahead.Diff, ahead.Labels = true, false, labels(run.ID, w.rec.kind, preflightLabel)
 		o.Preflight = local{dir: run.Dir, playbook: ahead}
 	}
 	o.Returned = local{dir: run.Dir, playbook: returned}

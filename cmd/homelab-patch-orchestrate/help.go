@@ -88,6 +88,10 @@ homelab-patch-orchestrate run --wait 4h --json    # for scripts: after a run tha
 	"waves": `
 homelab-patch-orchestrate waves
 homelab-patch-orchestrate waves --inventory ./hosts.yml --json`,
+	"status": `
+homelab-patch-orchestrate status            # how far the run under way is, or how the latest went
+homelab-patch-orchestrate status --follow   # until it has ended
+homelab-patch-orchestrate status --json`,
 	"resume": `
 homelab-patch-orchestrate resume          # go on with what was cut short
 homelab-patch-orchestrate resume --now    # whatever the window says`,

@@ -58,7 +58,7 @@ func commands(out *printer, code *int, script bool) *cobra.Command {
 	root.SetErr(out.err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(out, code, script), resumeCommand(out, code), retryCommand(out, code), finalizeCommand(out, code),
-		wavesCommand(out), inventoryCommand(out, code), holdCommand(out, code), notifyCommand(out, code), araCommand(out, code), versionCommand(out.out))
+		wavesCommand(out), statusCommand(out, code), inventoryCommand(out, code), holdCommand(out, code), notifyCommand(out, code), araCommand(out, code), versionCommand(out.out))
 	root.AddCommand(manualCommands()...)
 	teach(root)
 	return root

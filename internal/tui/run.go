@@ -53,8 +53,8 @@ func NewRun(id string, waves []orchestrator.WaveReport, took orchestrator.Durati
 	return r
 }
 
-// Say sets in words what the run does besides patching. They hold until run or
-// wave come into another state.
+// Say sets in words what the run does besides patching. They hold until a wave
+// comes into another state, or the run ends.
 func (r *Run) Say(words string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,11 +77,13 @@ func (r *Run) change(c orchestrator.Change) *wave {
 		}
 		return nil
 	}
-	r.doing = ""
-	if c.Wave == nil {
-		r.state = orchestrator.State(c.To)
+	if c.Wave == nil { // it follows its wave, of which the words are
+		if r.state = orchestrator.State(c.To); r.state.Final() || r.state == orchestrator.AwaitingReboot {
+			r.doing = ""
+		}
 		return nil
 	}
+	r.doing = ""
 	for _, w := range r.waves {
 		if w.number == *c.Wave {
 			w.enter(orchestrator.State(c.To), c.Time)
@@ -201,6 +203,39 @@ func (r *Run) left(at time.Time) (time.Duration, bool) {
 		}
 	}
 	return sum, sum > 0
+}
+
+// WaveState is what is known of a wave.
+type WaveState struct {
+	Number       int
+	State        orchestrator.State
+	Began, Ended time.Time     // zero if it has not
+	Before       time.Duration // that it took at most in earlier runs; 0 if that is not known
+	Hosts        []HostState
+}
+
+// HostState is what is known of a host.
+type HostState struct {
+	Name, Task  string // the task that it is at, or was last
+	Done, Total int    // packages; Total is 0 if it has not said
+	Began, Last time.Time
+	Busy        bool
+	Outcome     orchestrator.Outcome // final when its wave has ended
+	Note        string
+}
+
+// Waves returns what is known of each wave.
+func (r *Run) Waves() (waves []WaveState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.waves {
+		known := WaveState{Number: w.number, State: w.state, Began: w.began, Ended: w.ended, Before: w.took}
+		for _, h := range w.hosts {
+			known.Hosts = append(known.Hosts, HostState{h.name, h.task, h.done, h.total, h.began, h.last, h.busy, h.outcome, h.note})
+		}
+		waves = append(waves, known)
+	}
+	return waves
 }
 
 // unfinished is the wave that was begun and has not ended; nil if there is none.

@@ -118,7 +118,7 @@ func TestTerminal(t *testing.T) {
 	if after := tt.modes(); after != before {
 		t.Errorf("the terminal is left with %+v, it had %+v", after, before)
 	}
-	if got := tt.String(); !strings.Contains(got, "interrupted in wave 0") || strings.Contains(got, "q") && strings.Contains(got, "[6~") {
+	if got := tt.String(); !strings.Contains(got, "interrupted in 0:") || strings.Contains(got, "q") && strings.Contains(got, "[6~") {
 		t.Errorf("%s", got)
 	}
 }

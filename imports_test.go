@@ -48,6 +48,7 @@ func outsiders() map[string][]string {
 		"github.com/prometheus/common":       {"metrics"},
 		"github.com/rogpeppe/go-internal":    {"cmd"},
 		"github.com/spf13/cobra":             {"cmd"},
+		"github.com/spf13/pflag":             {"cmd"},
 		"gopkg.in/yaml.v3":                   {"internal/config", "inventory"},
 		"golang.org/x":                       {"*"},
 	}

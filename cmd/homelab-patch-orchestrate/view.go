@@ -31,7 +31,7 @@ func (p *printer) view(run *tui.Run, json bool) view {
 	if !term.IsTerminal(int(on.Fd())) || os.Getenv("TERM") == "dumb" {
 		return logView{run, slog.New(slog.NewTextHandler(p.err, nil))}
 	}
-	v := &liveView{p: p, signals: make(chan os.Signal, 4), resized: make(chan os.Signal, 4)}
+	v := &liveView{p: p, signals: make(chan os.Signal, 4), resized: make(chan os.Signal, 4), ended: make(chan struct{})}
 	screen := tui.Screen{Out: on, Size: func() (int, int) { return size(on) }, Color: color(on), Resized: v.resized}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		if k, err := tui.OpenKeyboard(os.Stdin); err == nil { // else nobody can scroll
@@ -41,7 +41,9 @@ func (p *printer) view(run *tui.Run, json bool) view {
 	signal.Notify(v.signals, syscall.SIGWINCH, syscall.SIGCONT)
 	go v.listen()
 	v.Live = tui.New(run, screen)
-	p.show(v.Live)
+	p.mu.Lock()
+	p.live = v.Live
+	p.mu.Unlock()
 	return v
 }
 
@@ -61,10 +63,12 @@ type liveView struct {
 	keyboard *tui.Keyboard // nil if there is none
 	signals  chan os.Signal
 	resized  chan os.Signal
+	ended    chan struct{} // closed when listen has
 }
 
 // listen hands on that the terminal has another size, or is ours again after a stop by Ctrl-Z. It ends with Close.
 func (v *liveView) listen() {
+	defer close(v.ended)
 	for s := range v.signals {
 		if s == syscall.SIGCONT && v.keyboard != nil {
 			v.keyboard.Again() // what cannot be is the other job's
@@ -77,19 +81,16 @@ func (v *liveView) listen() {
 }
 
 func (v *liveView) Close() {
-	v.p.show(nil)
+	v.p.mu.Lock() // what is printed meanwhile comes below the last that is drawn
 	v.Live.Close()
+	v.p.live = nil
+	v.p.mu.Unlock()
 	signal.Stop(v.signals)
 	close(v.signals)
+	<-v.ended
 	if v.keyboard != nil {
 		v.keyboard.Close()
 	}
-}
-
-func (p *printer) show(live *tui.Live) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.live = live
 }
 
 // logView logs one line a change.

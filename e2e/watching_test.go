@@ -23,8 +23,9 @@ type pane struct {
 	name   string
 	env    []string
 	socket string
-	frames int      // that were looked at
-	wrong  []string // of them, with why
+	frames int       // that were looked at
+	wrong  []string  // of them, with why
+	calm   time.Time // from when on pictures count
 	seen   map[string]string
 }
 
@@ -57,7 +58,9 @@ func (p *pane) tmux(args ...string) string {
 	return string(out)
 }
 
+// resize gives the program a second: until it has drawn, there is what the terminal has made of the lines.
 func (p *pane) resize(width, height int) {
+	p.calm = time.Now().Add(time.Second)
 	p.tmux("resize-window", "-t", "w", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height))
 }
 
@@ -77,7 +80,10 @@ var (
 // What is printed after the run is
 // not of the view.
 func (p *pane) look() (screen string, err error) {
-	screen = p.screen()
+	calm := time.Now().After(p.calm)
+	if screen = p.screen(); !calm {
+		return screen, errors.New("resized a moment ago")
+	}
 	there := map[string]bool{}
 	once := func(what string) {
 		if there[what] {
@@ -121,7 +127,10 @@ func (p *pane) look() (screen string, err error) {
 func (p *pane) until(name, words string, timeout time.Duration) string {
 	p.t.Helper()
 	e2e.Eventually(p.t, timeout, words+" is on the screen", func() error {
-		screen, _ := p.look()
+		screen, err := p.look()
+		if err != nil {
+			return err
+		}
 		if !regexp.MustCompile(words).MatchString(screen) {
 			return errors.New(screen)
 		}
@@ -176,7 +185,7 @@ func TestWatchingAFleet(t *testing.T) {
 		if !strings.Contains(all, "passed in") || !strings.Contains(all, "20 patched") {
 			t.Errorf("%s: its end lacks the summary:\n%s", w.name, all)
 		}
-		ev.Lines(w.name, fmt.Sprintf("%d pictures in %.0f s, garbled: %d", w.frames, took.Seconds(), len(w.wrong)))
+		ev.Lines(w.name, fmt.Sprintf("%d pictures in %.0f s, garbled: %d; none of the second after a resize", w.frames, took.Seconds(), len(w.wrong)))
 	}
 	for _, shot := range []struct {
 		w    *pane

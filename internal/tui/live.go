@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
@@ -41,7 +42,7 @@ type Screen struct {
 	Size    func() (width, height int) // asked before each drawing
 	Color   bool
 	Keys    <-chan Key       // what is pressed; nil if nobody can
-	Resized <-chan os.Signal // that the size may have changed; may be nil, then it takes a little longer
+	Resized <-chan os.Signal // that the size may have changed, or that the terminal is ours again; may be nil
 	Now     func() time.Time // nil is time.Now
 }
 
@@ -142,6 +143,9 @@ func (l *Live) draw() {
 		select {
 		case <-l.stop:
 		case <-pause.C:
+		case s := <-l.s.Resized: // what is to be seen is broken: at once
+			l.regain(s)
+			continue
 		}
 		select {
 		case <-l.stop:
@@ -155,8 +159,16 @@ func (l *Live) draw() {
 				l.s.Keys = nil
 			}
 			l.press(key)
-		case <-l.s.Resized:
+		case s := <-l.s.Resized:
+			l.regain(s)
 		}
+	}
+}
+
+// regain has all drawn anew after a stop: others have written meanwhile.
+func (l *Live) regain(s os.Signal) {
+	if s == syscall.SIGCONT {
+		l.width = 0
 	}
 }
 

@@ -46,6 +46,7 @@ func outsiders() map[string][]string {
 		"github.com/apenella/go-ansible":     {"runner"},
 		"github.com/bwmarrin/discordgo":      {"notify"},
 		"github.com/chromedp":                {"e2e"},
+		"github.com/charmbracelet/x/ansi":    {"internal/tui"},
 		"github.com/prometheus/client_model": {"metrics"},
 		"github.com/prometheus/common":       {"metrics"},
 		"github.com/rogpeppe/go-internal":    {"cmd"},

@@ -62,6 +62,19 @@ type Plan struct {
 	Notes []string
 }
 
+// Pending is what a report says of the waves before anything has happened; never nil.
+func (p *Plan) Pending() []WaveReport {
+	waves := []WaveReport{}
+	for _, w := range p.Waves {
+		wave := WaveReport{Number: w.Number, Group: w.Group, State: Pending}
+		for _, h := range w.Hosts {
+			wave.Hosts = append(wave.Hosts, HostReport{Name: h.Name, Optional: h.Optional, Controller: h.Controller})
+		}
+		waves = append(waves, wave)
+	}
+	return waves
+}
+
 // Wave is hosts that are patched together.
 type Wave struct {
 	Number int    // the N of patching_waveN

@@ -102,6 +102,10 @@ homelab-patch-orchestrate show 20261127T231520Z --json`,
 homelab-patch-orchestrate explain web   # why was it not patched?`,
 	"diff": `
 homelab-patch-orchestrate diff 20261120 latest   # what is other than a week ago?`,
+	"status": `
+homelab-patch-orchestrate status            # how far the run under way is, or how the latest went
+homelab-patch-orchestrate status --follow   # until it has ended
+homelab-patch-orchestrate status --json`,
 	"resume": `
 homelab-patch-orchestrate resume          # go on with what was cut short
 homelab-patch-orchestrate resume --now    # whatever the window says`,

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"homelab-patch-orchestrate/orchestrator"
 )
 
 // What the program asks of the machine it runs on.
@@ -112,28 +110,6 @@ func resumes() bool { return systemctl("is-enabled", "--quiet", resumeUnit) == n
 func shuttingDown() bool {
 	out, _ := exec.Command("systemctl", "is-system-running").Output()
 	return strings.TrimSpace(string(out)) == "stopping"
-}
-
-// progress is a run in one line, for `systemctl status`.
-type progress struct {
-	run        string
-	waves      int
-	well, lost int
-}
-
-// add takes a change, and shows the line if it has another state in it.
-func (p *progress) add(c orchestrator.Change) {
-	switch {
-	case c.Run != p.run:
-	case c.Host != "" && orchestrator.Outcome(c.To).Well():
-		p.well++
-	case c.Host != "":
-		p.lost++
-	case c.Wave != nil:
-		status(fmt.Sprintf("wave %d of %d waves is %s; hosts well so far: %d, lost: %d", *c.Wave, p.waves, c.To, p.well, p.lost))
-	default:
-		status(fmt.Sprintf("the run is %s; hosts well so far: %d, lost: %d", c.To, p.well, p.lost))
-	}
 }
 
 // status shows a line in `systemctl status` of the unit that started this; see sd_notify(3). Nobody depends on it.

@@ -58,7 +58,7 @@ func commands(out *printer, code *int, script bool) *cobra.Command {
 	root.SetErr(out.err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(out, code, script), resumeCommand(out, code), retryCommand(out, code), rollbackCommand(out, code), finalizeCommand(out, code),
-		doctorCommand(out, code), wavesCommand(out), historyCommand(out), showCommand(out), explainCommand(out), diffCommand(out), reportCommand(out),
+		doctorCommand(out, code), wavesCommand(out), statusCommand(out, code), historyCommand(out), showCommand(out), explainCommand(out), diffCommand(out), reportCommand(out),
 		inventoryCommand(out, code), holdCommand(out, code), notifyCommand(out, code), araCommand(out, code), versionCommand(out.out))
 	root.AddCommand(manualCommands()...)
 	teach(root)

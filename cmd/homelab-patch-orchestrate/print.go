@@ -2,11 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -18,7 +16,6 @@ import (
 	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/internal/tui"
 	"homelab-patch-orchestrate/orchestrator"
-	"homelab-patch-orchestrate/runner"
 )
 
 // What a person sees, all of it through this file:
@@ -70,83 +67,8 @@ func (p *printer) line(s string) {
 	fmt.Fprintln(p.err, s)
 }
 
-// view is what follows a run.
-type view interface {
-	Event(runner.Event)
-	Change(orchestrator.Change)
-	Close()
-}
-
-// view returns the live view on a terminal, and log lines elsewhere.
-func (p *printer) view(run string, plan *orchestrator.Plan, json bool) view {
-	on := p.out
-	if json {
-		on = p.err
-	}
-	if !term.IsTerminal(int(on.Fd())) || os.Getenv("TERM") == "dumb" {
-		return logView{slog.New(slog.NewTextHandler(p.err, nil))}
-	}
-	size := func() (int, int) {
-		w, h, err := term.GetSize(int(on.Fd()))
-		if err != nil || w <= 0 || h <= 0 {
-			return 80, 24
-		}
-		return w, h
-	}
-	live := tui.New(on, size, color(on), run, plan)
-	p.show(live)
-	return liveView{live, p}
-}
-
 func color(f *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
-}
-
-type liveView struct {
-	*tui.Live
-	p *printer
-}
-
-func (v liveView) Close() {
-	v.p.show(nil)
-	v.Live.Close()
-}
-
-func (p *printer) show(live *tui.Live) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.live = live
-}
-
-// logView logs one line a change.
-type logView struct{ log *slog.Logger }
-
-func (v logView) Event(e runner.Event) {
-	if e.Kind == runner.KindStall {
-		v.log.Warn("host stalled", "host", e.Host, "reason", e.Msg)
-	}
-}
-
-func (v logView) Close() {}
-
-func (v logView) Change(c orchestrator.Change) {
-	args := []any{"run", c.Run}
-	what := "run"
-	if c.Wave != nil {
-		what, args = "wave", append(args, "wave", *c.Wave)
-	}
-	if c.Host != "" {
-		what, args = "host", append(args, "host", c.Host)
-	}
-	if c.Reason != "" {
-		args = append(args, "reason", c.Reason)
-	}
-	level := slog.LevelInfo
-	switch c.To {
-	case "failed", "halted", "unreachable", "interrupted", "not-attempted":
-		level = slog.LevelWarn
-	}
-	v.log.Log(context.Background(), level, what+" "+c.To, args...)
 }
 
 // summary prints how the run went, for people.

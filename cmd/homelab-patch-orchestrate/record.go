@@ -202,6 +202,7 @@ func (r record) deliver() {
 	if r.kind == orchestrator.Check || len(r.post.box.Channels) == 0 {
 		return
 	}
+	status("what there is to tell people is delivered")
 	start := time.Now()
 	results := r.post.flush(context.Background(), lastWait)
 	delivered, waiting := 0, 0

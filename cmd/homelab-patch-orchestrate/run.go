@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -168,6 +169,7 @@ func (j *job) take(ctx context.Context, stop <-chan struct{}, store *orchestrato
 	told := false
 	for {
 		if j.after != "" && j.wait > 0 && time.Now().Before(end) && systemctl("is-active", "--quiet", j.after) == nil {
+			status("waiting for " + j.after + " to go on with the run before")
 			if !pause(ctx, stop) {
 				return nil, &orchestrator.LockedError{}
 			}
@@ -180,6 +182,7 @@ func (j *job) take(ctx context.Context, stop <-chan struct{}, store *orchestrato
 		if !told {
 			told = true
 			out.note("waiting for at most %s: %v", j.wait, err)
+			status(fmt.Sprintf("waiting for at most %s: %v", j.wait, err))
 		}
 		if !pause(ctx, stop) {
 			return nil, err

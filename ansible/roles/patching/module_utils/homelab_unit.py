@@ -93,8 +93,9 @@ def upgrade(run_id, policy, wait, back=None):
                 changed = start(run_id, policy, back)
                 continue
         if time.monotonic() >= deadline:
-            return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'
-                    if pulling else progress(request.get('run'), run_id)}
+            if pulling:
+                return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'}
+            return dict(progress(request.get('run'), run_id), state='running', changed=changed)
         time.sleep(0.5)
 
 
@@ -107,14 +108,17 @@ def begun(run_id):
 
 
 def progress(at_work, run_id):
-    """How far the unit is, in words."""
+    """How far the unit is: msg in words, and progress, for who draws it, with the phase and the packages done of total."""
     seen = read_json(PROGRESS) or {}
-    words = 'still running, %s' % (seen.get('phase') or 'just started')
-    if seen.get('total'):
-        done = {line.split(':')[1] for line in read_text(APT_STATUS).splitlines()
-                if line.startswith('pmstatus:') and ':Installed ' in line}
-        words += ', %d of %d packages' % (len(done), seen['total'])
-    return words if at_work == run_id else words + ' (begun by run %s)' % at_work
+    phase, total, done = seen.get('phase') or 'just started', seen.get('total') or 0, 0
+    words = 'still running, %s' % phase
+    if total:
+        done = len({line.split(':')[1] for line in read_text(APT_STATUS).splitlines()
+                    if line.startswith('pmstatus:') and ':Installed ' in line})
+        words += ', %d of %d packages' % (done, total)
+    if at_work != run_id:
+        words += ' (begun by run %s)' % at_work
+    return {'msg': words, 'progress': {'phase': phase, 'done': done, 'total': total}}
 
 
 def lost(run_id):

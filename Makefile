@@ -38,9 +38,10 @@ e2e:
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
 RUN ?= .
 e2e-full:
-	e2e/need $$(cat e2e/lab/needs) age $$(cat ara/testdata/needs) chromium
+	e2e/need $$(cat e2e/lab/needs) age btrfs-progs tmux $$(cat ara/testdata/needs) chromium
 	$(MAKE) --no-print-directory build
 	E2E_FULL=1 E2E_REQUIRED=1 go test -count=1 -timeout 30m -run '$(RUN)' ./orchestrator ./inventory
+	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 10m -run '$(RUN)' -v ./internal/report
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 60m -run '$(RUN)' -v ./ara
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -timeout 120m -run '$(RUN)' -v ./e2e
 

@@ -36,17 +36,18 @@ func faultsOfController(t *testing.T, m *matrix, on e2e.Options) {
 		return func(t *testing.T, lab *e2e.Lab) outcome { return healthy(t, meet(t, lab)) }
 	}
 	show(t, m, on, []one{
-		{fault: fault{name: "dpkg lock held for ever", host: controller, outcome: "failed", code: 3, words: "lock-frontend is still held by process",
+		{fault: fault{name: "dpkg lock held for ever", host: controller, outcome: "failed", code: 3, cause: "lock", words: "lock-frontend is still held by process",
 			within: 90 * time.Second, bound: "`patching_lock_timeout`", todo: "let that process finish, or stop it"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome { lab.Fault("lock", controller, "3600"); return weekly(t, lab) },
 			mend: func(lab *e2e.Lab) { lab.Fault("unlock", controller) }},
-		{fault: fault{name: "broken postinst", host: controller, outcome: "failed", code: 3, words: "package lab-broken failed",
+		{fault: fault{name: "broken postinst", host: controller, outcome: "failed", code: 3, cause: "postinst", words: "package lab-broken failed",
 			within: 90 * time.Second, todo: "`journalctl -u homelab-patch`; repair the package"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome { lab.Fault("broken", controller); return weekly(t, lab) },
 			mend: func(lab *e2e.Lab) {
 				lab.Exec(controller, "rm", "/var/lib/dpkg/info/lab-broken.postinst")
 			}},
 		{fault: fault{name: "power cut in mid-dpkg", host: controller, outcome: "failed", code: 3,
+			cause:  "power",
 			words:  "the upgrade ended without a result: the host was switched off or restarted; the next run repairs and goes on",
 			within: 3 * time.Minute, todo: "run again"},
 			meet: amid(controller, "60", powerCut),
@@ -68,7 +69,7 @@ func faultsOfController(t *testing.T, m *matrix, on e2e.Options) {
 				}))
 			}},
 		{fault: fault{name: "failed unit after the reboot", host: controller, outcome: "failed", code: 1,
-			words: "failed after the reboot: lab-fail.service", within: 3 * time.Minute, bound: "`patching_settle_timeout`", todo: "`systemctl status` of that unit"},
+			cause: "health", words: "failed after the reboot: lab-fail.service", within: 3 * time.Minute, bound: "`patching_settle_timeout`", todo: "`systemctl status` of that unit"},
 			reboot: "auto_if_required",
 			meet:   func(t *testing.T, lab *e2e.Lab) outcome { lab.Fault("failunit", controller); return weekly(t, lab) },
 			mend: func(lab *e2e.Lab) {
@@ -89,7 +90,7 @@ func faultsOfController(t *testing.T, m *matrix, on e2e.Options) {
 				<-time.After(time.Minute) // the fault itself
 				lab.Fault("link-up", controller)
 			})},
-		{fault: fault{name: "out of memory: the kernel kills ansible-playbook", host: "saltierpoop", outcome: "interrupted", code: 1, words: "wave 0: ansible-playbook was killed",
+		{fault: fault{name: "out of memory: the kernel kills ansible-playbook", host: "saltierpoop", outcome: "interrupted", code: 1, cause: "engine", words: "wave 0: ansible-playbook was killed",
 			within: 3 * time.Minute, todo: "`journalctl -k`; run again"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome {
 				favourite(lab, controller, "homelab-patch-orchestrate")

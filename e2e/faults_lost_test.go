@@ -20,29 +20,29 @@ const faultVars = "patching_lock_timeout: 20\npatching_reconnect_timeout: 30\npa
 func lost() []fault {
 	const down = "the link was lost and the host did not come back within 30 s: its upgrade may still be running there"
 	return []fault{
-		{name: "frozen: every process stands still", host: "node01", outcome: "unreachable", words: "the host hangs or is overloaded", within: 90 * time.Second,
+		{name: "frozen: every process stands still", host: "node01", outcome: "unreachable", cause: "silent", words: "the host hangs or is overloaded", within: 90 * time.Second,
 			bound: "ssh's connect timeout", todo: "look at its console; restart it"},
-		{name: "link cut in mid-upgrade, for good", host: "node02", outcome: "failed", words: down, within: 2 * time.Minute,
+		{name: "link cut in mid-upgrade, for good", host: "node02", outcome: "failed", cause: "link", words: down, within: 2 * time.Minute,
 			bound: "`patching_reconnect_timeout`", todo: "mend the network; the upgrade goes on without it"},
-		{name: "dpkg lock held for ever", host: "node03", outcome: "failed", words: "lock-frontend is still held by process", within: time.Minute,
+		{name: "dpkg lock held for ever", host: "node03", outcome: "failed", cause: "lock", words: "lock-frontend is still held by process", within: time.Minute,
 			bound: "`patching_lock_timeout`", todo: "let that process finish, or stop it"},
-		{name: "full disk", host: "node04", outcome: "failed", words: "no space is left on the host: make room there", within: time.Minute,
+		{name: "full disk", host: "node04", outcome: "failed", cause: "disk", words: "no space is left on the host: make room there", within: time.Minute,
 			todo: "make room"},
-		{name: "broken postinst", host: "node05", outcome: "failed", words: "package lab-broken failed: installed lab-broken package post-installation script subprocess returned error exit status 1", within: time.Minute,
+		{name: "broken postinst", host: "node05", outcome: "failed", cause: "postinst", words: "package lab-broken failed: installed lab-broken package post-installation script subprocess returned error exit status 1", within: time.Minute,
 			todo: "`journalctl -u homelab-patch` there; repair the package. Until then each run says that dpkg is not in order"},
-		{name: "tarpit: connections are taken, no word is said", host: "node06", outcome: "unreachable", words: "the host hangs or is overloaded", within: 90 * time.Second,
+		{name: "tarpit: connections are taken, no word is said", host: "node06", outcome: "unreachable", cause: "silent", words: "the host hangs or is overloaded", within: 90 * time.Second,
 			bound: "ssh's connect timeout", todo: "look at what listens there on port 22"},
-		{name: "never back from its reboot", host: "node07", outcome: "failed", words: "the host was told to restart and did not come back within 60 s: look at its console", within: 3 * time.Minute,
+		{name: "never back from its reboot", host: "node07", outcome: "failed", cause: "reboot", words: "the host was told to restart and did not come back within 60 s: look at its console", within: 3 * time.Minute,
 			bound: "`patching_reboot_timeout`", todo: "switch it on"},
-		{name: "failed unit after the reboot", host: "node08", outcome: "failed", words: "failed after the reboot: lab-fail.service", within: 2 * time.Minute,
+		{name: "failed unit after the reboot", host: "node08", outcome: "failed", cause: "health", words: "failed after the reboot: lab-fail.service", within: 2 * time.Minute,
 			bound: "`patching_settle_timeout`", todo: "`systemctl status` of that unit there"},
-		{name: "power cut in mid-dpkg, stays off", host: "node09", outcome: "failed", words: down, within: 2 * time.Minute,
+		{name: "power cut in mid-dpkg, stays off", host: "node09", outcome: "failed", cause: "link", words: down, within: 2 * time.Minute,
 			bound: "`patching_reconnect_timeout`", todo: "switch it on"},
-		{name: "power cut in mid-dpkg, back at once", host: "node10", outcome: "failed", words: "the upgrade ended without a result: the host was switched off or restarted; the next run repairs and goes on", within: 2 * time.Minute,
+		{name: "power cut in mid-dpkg, back at once", host: "node10", outcome: "failed", cause: "power", words: "the upgrade ended without a result: the host was switched off or restarted; the next run repairs and goes on", within: 2 * time.Minute,
 			todo: "run again"},
-		{name: "out of memory: the kernel kills the upgrade", host: "node11", outcome: "failed", words: "the upgrade ended without a result: it was killed; the next run repairs and goes on", within: 2 * time.Minute,
+		{name: "out of memory: the kernel kills the upgrade", host: "node11", outcome: "failed", cause: "killed", words: "the upgrade ended without a result: it was killed; the next run repairs and goes on", within: 2 * time.Minute,
 			todo: "`journalctl -k` there says who ate the memory; run again"},
-		{name: "out of memory: the kernel kills what watches the upgrade", host: "node12", outcome: "failed", words: "what Ansible runs on the host was killed there, as when memory runs out: look at `journalctl -k` there; an upgrade that was under way goes on", within: 2 * time.Minute,
+		{name: "out of memory: the kernel kills what watches the upgrade", host: "node12", outcome: "failed", cause: "memory", words: "what Ansible runs on the host was killed there, as when memory runs out: look at `journalctl -k` there; an upgrade that was under way goes on", within: 2 * time.Minute,
 			todo: "as it says; run again"},
 	}
 }
@@ -104,6 +104,15 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 	}
 	wantMetrics(t, lab, controller, "patch_orchestrate.prom", map[string]float64{"last_exit_code": 3, "running": 0, "last_success_unixtime": 0})
 
+	why := map[string]explained{}
+	for _, f := range lost() {
+		why[f.host] = explain(t, lab, f.host)
+	}
+	for _, name := range []string{"prox", controller} {
+		explain(t, lab, name).want(t, fault{name: "not attempted", where: name, cause: "budget", explain: "was halted by wave 0, before its wave"})
+	}
+	explain(t, lab, "node13").want(t, fault{name: "none", where: "node13"})
+	wantNextRun(t, lab, "node01")
 	mendLost(t, lab)
 	next := run(t, lab, "run")
 	all := []string{"saltierpoop", "prox", controller}
@@ -114,7 +123,7 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 			continue
 		}
 		f.where, f.code = "target", 3
-		m.saw(t, f, out, spans[f.host], told(t, next, f.host))
+		m.saw(t, f, out, why[f.host], spans[f.host], told(t, next, f.host))
 	}
 	wantMended(t, lab, next, all...)
 }

@@ -74,6 +74,7 @@ func show(t *testing.T, m *matrix, on e2e.Options, rows []one) {
 			if !o.stale && out.Code != 5 {
 				wantMetrics(t, lab, controller, "patch_orchestrate.prom", map[string]float64{"last_exit_code": float64(out.Code), "running": 0})
 			}
+			why := explain(t, lab, cmp.Or(o.host, "saltierpoop"))
 			if o.mend != nil {
 				o.mend(lab)
 			}
@@ -84,7 +85,7 @@ func show(t *testing.T, m *matrix, on e2e.Options, rows []one) {
 				then = told(t, next, o.host)
 			}
 			o.where = cmp.Or(o.where, "controller")
-			m.saw(t, o.fault, out, out.Took, then)
+			m.saw(t, o.fault, out, why, out.Took, then)
 			wantMended(t, lab, next, "saltierpoop", controller)
 		})
 	}
@@ -102,14 +103,15 @@ func faultsOfOne(t *testing.T, m *matrix, on e2e.Options) {
 	for _, at := range [][2]string{{"target", "saltierpoop"}, {"controller", controller}} {
 		where, name := at[0], at[1]
 		rows = append(rows,
-			one{fault: fault{name: "repository down", where: where, host: name, outcome: "failed", code: 3, words: "cannot be refreshed: Could not connect to 198.51.100.1:80",
+			one{fault: fault{name: "repository down", where: where, host: name, outcome: "failed", code: 3, cause: "lists", words: "cannot be refreshed: Could not connect to 198.51.100.1:80",
 				within: time.Minute, todo: "look at that server, and at the network"},
 				meet: alone(name, down), mend: func(lab *e2e.Lab) { lab.Fault("repo-up", "") }},
-			one{fault: fault{name: "clock a day behind the repository's", where: where, host: name, outcome: "failed", code: 3, words: "not valid yet",
+			one{fault: fault{name: "clock a day behind the repository's", where: where, host: name, outcome: "failed", code: 3, cause: "lists", words: "not valid yet",
 				within: time.Minute, todo: "set the clock: `timedatectl`"},
 				meet: alone(name, ahead), mend: func(lab *e2e.Lab) { stamp(lab, -2*time.Second) }})
 	}
 	rows = append(rows, one{fault: fault{name: "broken postinst, the run after that", where: "target", host: "saltierpoop", outcome: "failed", code: 3,
+		cause:  "dpkg",
 		words:  "dpkg is not in order and `dpkg --configure -a` does not mend it: package lab-broken fails: repair it by hand",
 		within: time.Minute, todo: "`dpkg --audit` there; repair the package"},
 		meet: func(t *testing.T, lab *e2e.Lab) outcome {

@@ -72,6 +72,10 @@ func faultsOvercome(t *testing.T, m *matrix, on e2e.Options) {
 		}
 	}
 	lab.Wait(controller, time.Minute)
+	why := map[string]explained{}
+	for _, f := range overcome() {
+		why[f.host] = explain(t, lab, f.host)
+	}
 	next := run(t, lab, "run")
 	spans := spans(lab, r.ID)
 	all := []string{"saltierpoop", "prox"}
@@ -82,7 +86,7 @@ func faultsOvercome(t *testing.T, m *matrix, on e2e.Options) {
 		}
 		all = append(all, f.host)
 		f.outcome, f.words, f.todo = "patched", "passed: 7 patched", "nothing"
-		m.saw(t, f, out, took, told(t, next, f.host))
+		m.saw(t, f, out, why[f.host], took, told(t, next, f.host))
 	}
 	wantMended(t, lab, next, all...)
 }

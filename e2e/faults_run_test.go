@@ -23,14 +23,14 @@ func faultsOfRun(t *testing.T, m *matrix, on e2e.Options) {
 		return amidUpgrade("saltierpoop", "20", what)
 	}
 	show(t, m, on, []one{
-		{fault: fault{name: "ansible-playbook is killed", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 1, words: "wave 0: ansible-playbook was killed", within: time.Minute,
+		{fault: fault{name: "ansible-playbook is killed", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 1, cause: "engine", words: "wave 0: ansible-playbook was killed", within: time.Minute,
 			todo: "look at who killed it: `journalctl -k`; run again"},
 			meet: amid(func(t *testing.T, lab *e2e.Lab) {
 				first, _ := enginePIDs(t, lab)
 				lab.Exec(controller, "kill", "-KILL", first)
 			})},
 		{fault: fault{name: "a worker of ansible-playbook is killed", where: "controller", host: "saltierpoop", outcome: "failed", code: 3,
-			words: "its worker of ansible-playbook, on the controller, was ended by SIGKILL", within: time.Minute, todo: "look at who killed it: `journalctl -k`; run again"},
+			cause: "worker", words: "its worker of ansible-playbook, on the controller, was ended by SIGKILL", within: time.Minute, todo: "look at who killed it: `journalctl -k`; run again"},
 			meet: amid(func(t *testing.T, lab *e2e.Lab) {
 				_, workers := enginePIDs(t, lab)
 				if len(workers) != 1 {
@@ -39,9 +39,9 @@ func faultsOfRun(t *testing.T, m *matrix, on e2e.Options) {
 				lab.Exec(controller, "kill", "-KILL", workers[0])
 			})},
 		{fault: fault{name: "the program is killed", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 130,
-			words: "its process was ended by SIGKILL", within: time.Minute, todo: "look at who killed it: `journalctl -k`; `resume`, or run again"},
+			cause: "died", words: "its process was ended by SIGKILL", within: time.Minute, todo: "look at who killed it: `journalctl -k`; `resume`, or run again"},
 			meet: amid(func(t *testing.T, lab *e2e.Lab) { (&call{lab: lab}).signal(t, "KILL") })},
-		{fault: fault{name: "a second run at the same time", where: "controller", code: 5, words: "another run is under way: ", within: time.Minute,
+		{fault: fault{name: "a second run at the same time", where: "controller", code: 5, words: "another run is under way: ", explain: "did not begin: another run is under way: ", within: time.Minute,
 			todo: "wait, or `--wait 1h`"},
 			meet: func(t *testing.T, lab *e2e.Lab) (second outcome) {
 				first := amid(func(t *testing.T, lab *e2e.Lab) {

@@ -66,13 +66,13 @@ func faultsOfState(t *testing.T, m *matrix, on e2e.Options) {
 	}
 	const truncate, garbage, newer = "truncate -s 300 journal.json", "head -c 2000 /dev/urandom >journal.json", `sed -i 's/"version":1,/"version":9,/' journal.json`
 	show(t, m, on, []one{
-		{fault: fault{name: "full before the run", where: "state directory", code: 1, words: "no space left on device", within: time.Minute, todo: "make room there"},
+		{fault: fault{name: "full before the run", where: "state directory", code: 1, words: "no space left on device", cause: "disk", explain: "no space left for the journal", within: time.Minute, todo: "make room there"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome {
 				lab.Shell(controller, small+"\nmkdir -m 700 "+stateDir+"/content\n"+fill)
 				return byHand(t, lab, nil)
 			},
 			mend: then(lessFull)},
-		{fault: fault{name: "full in the middle of the run", where: "state directory", code: 1, words: "what it does could not be recorded", within: 2 * time.Minute,
+		{fault: fault{name: "full in the middle of the run", where: "state directory", code: 1, words: "what it does could not be recorded", cause: "disk", explain: "no space left for the journal", within: 2 * time.Minute,
 			todo: "make room there; run again"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome {
 				lab.Shell(controller, small)
@@ -80,30 +80,30 @@ func faultsOfState(t *testing.T, m *matrix, on e2e.Options) {
 				return byHand(t, lab, func() { busy(t, lab, "saltierpoop"); lab.Shell(controller, fill) })
 			},
 			mend: then(lessFull)},
-		{fault: fault{name: "full disk before the run", where: "controller", code: 1, words: "no space left on device", within: time.Minute, todo: "make room there. The metrics are on that disk, too: PatchRunMissed tells"},
+		{fault: fault{name: "full disk before the run", where: "controller", code: 1, words: "no space left on device", cause: "disk", explain: "no space left for the journal", within: time.Minute, todo: "make room there. The metrics are on that disk, too: PatchRunMissed tells"},
 			stale: true,
 			meet:  func(t *testing.T, lab *e2e.Lab) outcome { lab.Fault("fill", controller); return byHand(t, lab, nil) },
 			mend:  func(lab *e2e.Lab) { lab.Fault("unfill", controller) }},
-		{fault: fault{name: "journal truncated, then `resume`", where: "state directory", code: 1, words: "is damaged: unexpected end of JSON input (it is left as it is)", within: time.Minute,
+		{fault: fault{name: "journal truncated, then `resume`", where: "state directory", code: 1, cause: "journal", words: "is damaged: unexpected end of JSON input (it is left as it is)", within: time.Minute,
 			todo: "`run` instead: it looks at what it finds on the hosts"},
 			meet: killed(truncate, "resume")},
-		{fault: fault{name: "journal full of garbage, then `retry latest`", where: "state directory", code: 1, words: "is damaged: ", within: time.Minute,
+		{fault: fault{name: "journal full of garbage, then `retry latest`", where: "state directory", code: 1, cause: "journal", words: "is damaged: ", within: time.Minute,
 			todo: "`run` instead"},
 			meet: killed(garbage, "retry", "latest"), stale: true},
 		{fault: fault{name: "journal truncated, then `run`", where: "state directory", host: "saltierpoop", outcome: "patched", code: 0, words: "", within: 2 * time.Minute,
 			todo: "nothing; the report has a note that names the journal"},
 			meet: killed(truncate, "run")},
-		{fault: fault{name: "journal of a newer program, then `run`", where: "state directory", code: 1, words: "has version 9, and this program knows 1: use the newer program that wrote it, or move the run's folder away", within: time.Minute,
+		{fault: fault{name: "journal of a newer program, then `run`", where: "state directory", code: 1, cause: "journal", words: "has version 9, and this program knows 1: use the newer program that wrote it, or move the run's folder away", within: time.Minute,
 			todo: "as it says"},
 			meet: killed(newer, "run"), mend: then("rm -r " + stateDir + "/runs/*")},
-		{fault: fault{name: "journal full of garbage, power cut in mid-run", where: "controller", code: 1, words: "is damaged: ", within: 3 * time.Minute,
+		{fault: fault{name: "journal full of garbage, power cut in mid-run", where: "controller", code: 1, cause: "journal", words: "is damaged: ", within: 3 * time.Minute,
 			todo: "run again"},
 			meet: func(t *testing.T, lab *e2e.Lab) outcome { return damagedAtBoot(t, lab, garbage) }},
 		{fault: fault{name: "clock set back by 3 hours, power cut in mid-run", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 130,
-			words: "when it was cut short is not known: the clock says that this has yet to come", within: 3 * time.Minute, todo: "`resume`, or run again"},
+			cause: "died", words: "when it was cut short is not known: the clock says that this has yet to come", within: 3 * time.Minute, todo: "`resume`, or run again"},
 			meet: cutShort("touch -d '+3 hours' journal.json events.jsonl")},
 		{fault: fault{name: "clock put forward by 3 hours, power cut in mid-run", where: "controller", host: "saltierpoop", outcome: "interrupted", code: 130,
-			words: "it was cut short 3h", within: 3 * time.Minute, todo: "`resume`, or run again"},
+			cause: "died", words: "it was cut short 3h", within: 3 * time.Minute, todo: "`resume`, or run again"},
 			meet: cutShort("touch -d '-3 hours' journal.json events.jsonl")},
 	})
 	clock(t, m)
@@ -146,7 +146,7 @@ func clock(t *testing.T, m *matrix) {
 			if !ok {
 				t.Errorf("%v\n%s", err, out)
 			}
-			m.row(ok, c.name, "controller", "`"+c.test+"`, a unit test with a clock of its own", c.see, "", "", c.todo)
+			m.row(ok, c.name, "controller", "`"+c.test+"`, a unit test with a clock of its own", c.see, "", "", "", c.todo)
 		})
 	}
 }

@@ -25,6 +25,8 @@ type fault struct {
 	within      time.Duration // from the start of the run, or of the wave, to the end of this host's part of it
 	bound       string        // what sets that time
 	todo        string        // for the operator
+	cause       string        // what explain says was the cause; "" of a host that came through
+	explain     string        // words of explain; "" are those of the run, or that the host is well
 }
 
 // matrix collects what rows showed, for docs/faults.md.
@@ -34,9 +36,10 @@ type matrix struct {
 	well  int
 }
 
-// saw compares a row with what the run showed of it, and what the run after it showed.
-func (m *matrix) saw(t *testing.T, f fault, out outcome, took time.Duration, next string) {
+// saw compares a row with what the run showed of it, with what explain said then, and what the run after it showed.
+func (m *matrix) saw(t *testing.T, f fault, out outcome, why explained, took time.Duration, next string) {
 	t.Helper()
+	why.want(t, f)
 	outcome, words := "", cmp.Or(said(out), last(out.Stdout))
 	if f.host != "" {
 		h := out.host(t, f.host)
@@ -60,17 +63,17 @@ func (m *matrix) saw(t *testing.T, f fault, out outcome, took time.Duration, nex
 	if outcome != "" {
 		see = fmt.Sprintf("`%s`, %s", outcome, see)
 	}
-	m.row(ok, f.name, f.where, see, words, within, next, f.todo)
+	m.row(ok, f.name, f.where, see, words, why.cell(), within, next, f.todo)
 }
 
 // row adds a line to the page.
-func (m *matrix) row(ok bool, name, where, see, words, within, next, todo string) {
+func (m *matrix) row(ok bool, name, where, see, words, why, within, next, todo string) {
 	if ok {
 		m.well++
 	} else {
 		see = "**NOT AS EXPECTED:** " + see
 	}
-	m.rows = append(m.rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |", name, where, see, e2e.Cell(words), within, next, todo))
+	m.rows = append(m.rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s |", name, where, see, e2e.Cell(words), why, within, next, todo))
 }
 
 // page writes docs/faults.md.
@@ -90,14 +93,15 @@ booted hosts, and the words are what the program said. Test: %s; %d of %d rows, 
 %s
 
 - The exit code is that of a run with a budget of 0. A host that is lost within the budget makes it 4, and later waves go on.
+- *explain*: what `+"`explain HOST`"+` on the controller said before anything was mended: the cause, and the first thing to do.
 - *Within*: how long this may take, in brackets how long it took, and what sets that time. The tests have shorter deadlines
   than the defaults.
 - *The next run* is simply `+"`run`"+` again, when the cause was mended. After every row: each package was installed once by dpkg.log,
   the lock was free, every journal was final, the metrics were true, and healthy hosts of the same and of other waves had
   come out as they should.
 
-| fault | where | outcome, exit code | in its words | within | the next run | what to do |
-|---|---|---|---|---|---|---|
+| fault | where | outcome, exit code | in its words | explain | within | the next run | what to do |
+|---|---|---|---|---|---|---|---|
 %s
 `, t.Name(), m.well, len(m.rows), result, m.stamp, strings.Join(m.rows, "\n")))
 }

@@ -76,7 +76,8 @@ func wantPull(t *testing.T, lab *e2e.Lab, host string, out e2e.Output, ok bool, 
 		}
 	}
 	if (out.Code == 0) != ok {
-		t.Fatalf("pull of %s: exit code %d\n%s%s", host, out.Code, out.Stdout, out.Stderr)
+		journal := lab.Run(t.Context(), host, "journalctl", "-q", "-b", "-n", "80", "--no-pager")
+		t.Fatalf("pull of %s: exit code %d\n%s%s\nits journal:\n%s", host, out.Code, out.Stdout, out.Stderr, journal.Stdout)
 	}
 }
 

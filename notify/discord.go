@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -27,6 +28,13 @@ const (
 	discordButtons     = 5    // in one row
 	discordLabel       = 80
 	discordURL         = 512
+
+	// https://docs.discord.com/developers/reference#uploading-files takes 10 MiB in all. A picture has less, so that the outbox,
+	// which keeps it with its message, stays small.
+	discordImage = 256 << 10
+	// Its name may have letters, digits, dashes and dots, and ends as the sort of picture that it is:
+	// https://docs.discord.com/developers/reference#editing-message-attachments-using-attachments-within-embeds
+	discordImageName = "timeline.png"
 )
 
 // What of an embed the parts may take, so that a long text leaves room for the facts, and the other way round.
@@ -160,11 +168,17 @@ func discordPayload(m Message, now time.Time) (*discordgo.WebhookParams, error) 
 		embed.Footer = &discordgo.MessageEmbedFooter{Text: cut(line(m.Ref), discordFooter, units)}
 	}
 	discordFacts(embed, m.Fields)
+	var files []*discordgo.File
+	if len(m.Image) > 0 && len(m.Image) <= discordImage {
+		embed.Image = &discordgo.MessageEmbedImage{URL: "attachment://" + discordImageName}
+		files = []*discordgo.File{{Name: discordImageName, ContentType: "image/png", Reader: bytes.NewReader(m.Image)}}
+	}
 	if embed.Title == "" && embed.Description == "" && len(embed.Fields) == 0 {
 		return nil, fmt.Errorf("the message is empty")
 	}
 	p := &discordgo.WebhookParams{
 		Embeds:          []*discordgo.MessageEmbed{embed},
+		Files:           files,
 		AllowedMentions: &discordgo.MessageAllowedMentions{Parse: []discordgo.AllowedMentionType{}},
 		Components:      []discordgo.MessageComponent{},
 	}

@@ -56,6 +56,9 @@ type Message struct {
 	Fields []Field `json:"fields,omitempty"`
 	// Code is shown as it is, in letters of one width: output of a host. May be empty.
 	Code string `json:"code,omitempty"`
+	// Image is a picture, as PNG, that a channel may show. Its words are nowhere else missing. May be nil; one that is too large
+	// for a channel is left out.
+	Image []byte `json:"image,omitempty"`
 	// Links lead further, the most useful one first. One without a label, or whose URL is not http, is left out.
 	Links []Link `json:"links,omitempty"`
 	// Expires is when the message is no longer worth delivering; zero: when the outbox says so.

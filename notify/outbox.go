@@ -97,6 +97,9 @@ func (o *Outbox) remember(channel string, m Message) {
 // stamped gives a message an id and a time, and bounds its texts: more than that no channel shows.
 func stamped(m Message) Message {
 	m.Title, m.Text, m.Code = cut(m.Title, 1000, octets), cut(m.Text, textLimit, octets), cut(m.Code, textLimit, octets)
+	if len(m.Image) > discordImage {
+		m.Image = nil
+	}
 	m.Fields = slices.Clone(m.Fields[:min(len(m.Fields), 2*discordFields)])
 	for i, f := range m.Fields {
 		m.Fields[i] = Field{cut(f.Name, 1000, octets), cut(f.Value, 4000, octets)}

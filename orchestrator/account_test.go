@@ -49,7 +49,7 @@ func (h *history) closed(group string) bool {
 	begin := time.Now()
 	end := begin.Add(h.took[group])
 	for _, day := range h.closedDays {
-		if end.After(day) && begin.Before(day.AddDate(0, 0, 1)) {
+		if (end.After(day) || begin.Equal(day)) && begin.Before(day.AddDate(0, 0, 1)) { // a wave may take no time at all
 			return true
 		}
 	}

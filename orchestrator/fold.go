@@ -23,17 +23,14 @@ func newFold() *fold {
 
 // add takes one event. The last readable word of a host counts.
 func (f *fold) add(e runner.Event) {
-	if e.Kind != runner.KindResult || e.Action != "set_fact" && e.Action != "ansible.builtin.set_fact" && e.Action != "ansible.legacy.set_fact" {
+	if !setsFact(e) {
 		return
 	}
 	if e.Cut > 0 {
 		f.notes[e.Host] = fmt.Sprintf("host %s: the result of task %q was too long to keep (%d bytes left out)", e.Host, e.Task, e.Cut)
 		return
 	}
-	if !bytes.Contains(e.Data, []byte(`"homelab_patch"`)) { // decoding every fact of every host would be slow
-		return
-	}
-	patch, problem := decodePatch(e.Data)
+	patch, problem := patchOf(e)
 	if patch != nil {
 		f.patches[e.Host] = patch
 		delete(f.notes, e.Host)
@@ -41,6 +38,27 @@ func (f *fold) add(e runner.Event) {
 	if problem != "" {
 		f.notes[e.Host] = fmt.Sprintf("host %s: %s", e.Host, problem)
 	}
+}
+
+// Published returns what the role publishes about its host by this event, and what is wrong with it; nil if the event is of
+// anything else, or cannot be read. The last one of a host counts, and only the end of its wave decides its outcome.
+func Published(e runner.Event) (patch *Patch, problem string) {
+	if !setsFact(e) {
+		return nil, ""
+	}
+	return patchOf(e)
+}
+
+func setsFact(e runner.Event) bool {
+	return e.Kind == runner.KindResult && (e.Action == "set_fact" || e.Action == "ansible.builtin.set_fact" || e.Action == "ansible.legacy.set_fact")
+}
+
+// patchOf is decodePatch of an event; decoding every fact of every host would be slow.
+func patchOf(e runner.Event) (*Patch, string) {
+	if !bytes.Contains(e.Data, []byte(`"homelab_patch"`)) {
+		return nil, ""
+	}
+	return decodePatch(e.Data)
 }
 
 // decodePatch returns the homelab_patch of a set_fact's result, and what is wrong with it. A field of the wrong type is
@@ -141,16 +159,25 @@ func (h *HostReport) judge(res runner.HostResult, patch *Patch, check bool) {
 // still failed.
 func well(o runner.Outcome, patch *Patch, check bool) Outcome {
 	switch {
-	case patch != nil && patch.Failure != nil:
-		return HostFailed
-	case patch != nil && patch.Hold != nil:
-		return Held
-	case check || patch != nil && patch.Check:
+	case patch != nil && (patch.Failure != nil || patch.Hold != nil || !check):
+		return patch.Outcome()
+	case check:
 		return Unchanged // its packages are those that would change
-	case patch != nil && (len(patch.Packages) > 0 || patch.Rebooted):
-		return Patched
-	case patch == nil && o == runner.Changed:
+	case o == runner.Changed:
 		return Patched // a playbook that knows nothing of ours
+	}
+	return Unchanged
+}
+
+// Outcome is how the host comes out if nothing goes wrong after what it has published.
+func (p *Patch) Outcome() Outcome {
+	switch {
+	case p.Failure != nil:
+		return HostFailed
+	case p.Hold != nil:
+		return Held
+	case !p.Check && (len(p.Packages) > 0 || p.Rebooted):
+		return Patched
 	}
 	return Unchanged
 }

@@ -52,10 +52,9 @@ type history struct {
 	// the process under way
 	st      *Store
 	ctx     context.Context
-	cancel  context.CancelCauseFunc
 	stop    chan struct{}
-	once    *sync.Once
-	calls   []string // since an engine was last called
+	say     func(what int) // somebody wants the run to end, in one of four ways
+	calls   []string       // since an engine was last called
 	noes    map[string]bool
 	worked  map[string]bool // hosts that the engine was called for
 	asked   map[string]ask
@@ -141,7 +140,9 @@ func (h *history) process(do func(*Lock)) (died bool) {
 	h.count("processes")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	h.ctx, h.cancel, h.stop, h.once = ctx, cancel, make(chan struct{}), &sync.Once{}
+	h.ctx, h.stop = ctx, make(chan struct{})
+	say := speaker(cancel, h.stop)
+	h.say = say
 	h.calls, h.noes, h.worked, h.asked, h.lacking = nil, map[string]bool{}, map[string]bool{}, map[string]ask{}, false
 	h.dieAt = 0
 	if !h.calm && h.chance(40) {
@@ -152,7 +153,7 @@ func (h *history) process(do func(*Lock)) (died bool) {
 	}
 	if !h.calm && h.chance(10) { // in a soak, or while a reboot is waited for
 		what := h.rand.IntN(4)
-		timer := time.AfterFunc(time.Duration(h.rand.IntN(4*3600))*time.Second+time.Millisecond, func() { h.say(what) })
+		timer := time.AfterFunc(time.Duration(h.rand.IntN(4*3600))*time.Second+time.Millisecond, func() { say(what) })
 		defer timer.Stop()
 	}
 	died = h.life(func() {
@@ -185,17 +186,21 @@ func (h *history) process(do func(*Lock)) (died bool) {
 	return died
 }
 
-// say is somebody who wants the run to end.
-func (h *history) say(what int) {
-	switch what {
-	case 0:
-		h.once.Do(func() { close(h.stop) })
-	case 1:
-		h.cancel(&SignalError{Signal: syscall.SIGTERM})
-	case 2:
-		h.cancel(&SignalError{Signal: syscall.SIGINT})
-	case 3:
-		h.cancel(&ShutdownError{})
+// speaker is somebody who wants the run of one process to end. It knows nothing of the next process: a timer that calls it
+// may still be on its way.
+func speaker(cancel context.CancelCauseFunc, stop chan struct{}) func(what int) {
+	var once sync.Once
+	return func(what int) {
+		switch what {
+		case 0:
+			once.Do(func() { close(stop) })
+		case 1:
+			cancel(&SignalError{Signal: syscall.SIGTERM})
+		case 2:
+			cancel(&SignalError{Signal: syscall.SIGINT})
+		case 3:
+			cancel(&ShutdownError{})
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -70,6 +71,36 @@ func (s *Store) Lock() (*Lock, error) {
 	return l, nil
 }
 
+// Holder says who holds the store's lock, and does not touch it; nil if nobody does. The kernel's own list is read, because
+// whoever tries a lock has it for a moment.
+func (s *Store) Holder() (*LockedError, error) {
+	file, err := os.Open(filepath.Join(s.dir, "lock"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at the lock: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("look at the lock: %w", err)
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return nil, fmt.Errorf("look at the lock: %w", err)
+	}
+	inode := ":" + strconv.FormatUint(info.Sys().(*syscall.Stat_t).Ino, 10)
+	for line := range strings.Lines(string(locks)) {
+		// 1: FLOCK  ADVISORY  WRITE 4711 00:2f:92 0 EOF; see proc(5). The device is that below an overlay, or not.
+		f := strings.Fields(line)
+		if len(f) > 5 && f[1] == "FLOCK" && f[3] == "WRITE" && strings.HasSuffix(f[5], inode) {
+			return holder(file), nil
+		}
+	}
+	return nil, nil
+}
+
 // File returns the open, locked file. It is closed on exec; a child that is to keep the lock inherits it explicitly.
 // The lock owns it.
 func (l *Lock) File() *os.File { return l.file }
@@ -125,4 +156,25 @@ func holder(file *os.File) *LockedError {
 		e.Ended = errors.Is(syscall.Kill(e.PID, 0), syscall.ESRCH)
 	}
 	return e
+}
+
+// Busy reports whether the process that took the lock last still holds it, as far as the kernel tells. It does not touch
+// the lock: who takes one to find out keeps a run away that begins at that moment.
+func (s *Store) Busy() bool {
+	file, err := os.Open(filepath.Join(s.dir, "lock"))
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	pid := holder(file).PID
+	locks, err := os.ReadFile("/proc/locks")
+	if pid == 0 || err != nil {
+		return pid > 0 && syscall.Kill(pid, 0) == nil
+	}
+	for line := range strings.Lines(string(locks)) { // 1: FLOCK  ADVISORY  WRITE 4711 08:01:2359 0 EOF
+		if f := strings.Fields(line); len(f) > 4 && f[1] == "FLOCK" && f[4] == fmt.Sprint(pid) {
+			return true
+		}
+	}
+	return false
 }

@@ -169,18 +169,10 @@ type session struct {
 }
 
 func (o *Orchestrator) session(run *Run, plan *Plan) *session {
-	s := &session{Orchestrator: o, run: run, plan: plan, report: Report{
+	return &session{Orchestrator: o, run: run, plan: plan, report: Report{
 		Version: Version, ID: run.ID, State: Pending, Kind: o.Policy.Kind(), Of: o.Policy.Of, Boot: o.Boot, Started: time.Now().UTC(),
-		Controller: plan.Controller, Budget: o.Policy.Budget, Notes: plan.Notes, Waves: []WaveReport{},
+		Controller: plan.Controller, Budget: o.Policy.Budget, Notes: plan.Notes, Waves: plan.Pending(),
 	}}
-	for _, w := range plan.Waves {
-		wave := WaveReport{Number: w.Number, Group: w.Group, State: Pending}
-		for _, h := range w.Hosts {
-			wave.Hosts = append(wave.Hosts, HostReport{Name: h.Name, Optional: h.Optional, Controller: h.Controller})
-		}
-		s.report.Waves = append(s.report.Waves, wave)
-	}
-	return s
 }
 
 // begin does what comes before the first wave.

@@ -27,6 +27,8 @@ type Patch struct {
 	FailedUnits       FailedUnits   `json:"failed_units"`
 	DpkgAudit         string        `json:"dpkg_audit"` // empty if dpkg has no complaint
 	Reattached        bool          `json:"reattached"` // an earlier run had started the work
+	Replaced          Replaced      `json:"replaced"`   // what there is to go back to
+	Rollback          *Undone       `json:"rollback"`   // nil if nothing was undone, or is to be
 	Failure           *Failure      `json:"failure"`    // nil if the role came to its end
 	// What only a plan says; empty in the result of an upgrade.
 	Suite            string            `json:"suite"`        // such as bookworm
@@ -34,6 +36,41 @@ type Patch struct {
 	Archives         map[string]string `json:"archives"`     // hashes of the Release files that were planned by
 	ConffilePrompts  []ConffilePrompt  `json:"conffile_prompts"`
 	ServicesForecast []ServiceForecast `json:"services_forecast"`
+}
+
+// Replaced is what a host keeps of the packages that a run replaced or removed.
+type Replaced struct {
+	Kept    []Kept    `json:"kept"`
+	Missing []Missing `json:"missing"`
+}
+
+// Kept is a .deb of the version that was installed before.
+type Kept struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Source  string `json:"source"` // cache (of apt), repacked (by dpkg-repack), or kept (by an attempt before)
+}
+
+// Missing is a package of which none could be kept.
+type Missing struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Reason  string `json:"reason"`
+}
+
+// Undone is what a rollback changes, or did, and what of the run it leaves.
+type Undone struct {
+	Of       string        `json:"of"` // id of the run that is undone
+	Packages []BackPackage `json:"packages"`
+	Stays    []Missing     `json:"stays"` // Version is the one that is installed; empty if it is not
+}
+
+// BackPackage is a package that goes back.
+type BackPackage struct {
+	Name   string `json:"name"`
+	From   string `json:"from"`   // empty if it is not installed now
+	To     string `json:"to"`     // empty if it is removed
+	Source string `json:"source"` // of its .deb: kept (on the host), cache (of apt), archive; empty for a removal
 }
 
 // HostHold is a MAINTENANCE file on the host.

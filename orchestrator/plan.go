@@ -25,12 +25,14 @@ type Policy struct {
 	Wave *int
 	// MaxWave is the highest number that the playbook has a play for; 0 is any.
 	MaxWave int
-	// Of is the id of an earlier run, if the plan is what [Unfinished] or [Lost] left of one of its own.
+	// Of is the id of an earlier run, if the plan is what [Unfinished] or [Lost] left of one of its own, or undoes it.
 	Of string
 	// EngineUpgrade lets the controller get another minor version of Python or Ansible in the run that they drive.
 	EngineUpgrade bool
 	// Check changes nothing on any host.
 	Check bool
+	// Rollback undoes the run Of instead of patching.
+	Rollback bool
 }
 
 // Kind returns what a run under the policy is.
@@ -38,6 +40,8 @@ func (p Policy) Kind() Kind {
 	switch {
 	case p.Check:
 		return Check
+	case p.Rollback:
+		return Rollback
 	case p.Of != "":
 		return Retry
 	case p.Limit != nil || p.Wave != nil:
@@ -56,6 +60,19 @@ type Plan struct {
 	Unpatched []Unpatched
 	// Notes is what a person should know, such as names in the limit that are no target.
 	Notes []string
+}
+
+// Pending is what a report says of the waves before anything has happened; never nil.
+func (p *Plan) Pending() []WaveReport {
+	waves := []WaveReport{}
+	for _, w := range p.Waves {
+		wave := WaveReport{Number: w.Number, Group: w.Group, State: Pending}
+		for _, h := range w.Hosts {
+			wave.Hosts = append(wave.Hosts, HostReport{Name: h.Name, Optional: h.Optional, Controller: h.Controller})
+		}
+		waves = append(waves, wave)
+	}
+	return waves
 }
 
 // Wave is hosts that are patched together.

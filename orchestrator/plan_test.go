@@ -46,6 +46,7 @@ func TestPlanNarrowed(t *testing.T) {
 		"check":             {Policy{Check: true, Limit: []string{"db"}}, "db", "web: outside the limit", "", Check},
 		"one host":          {Policy{Limit: []string{"web"}}, "web", "db: outside the limit", "", Narrowed},
 		"stranger left out": {Policy{Limit: []string{"db", "printer"}}, "db", "printer: not in patching_targets", "host printer of the limit is not in patching_targets", Narrowed},
+		"rollback":          {Policy{Rollback: true, Of: "20261122T040000Z-1a2b3c", Limit: []string{"web"}}, "web", "db: outside the limit", "", Rollback},
 		"one wave":          {Policy{Wave: number(1)}, "db web", "canary: in wave 0, and only wave 1 was asked for", "", Narrowed},
 		"wave zero":         {Policy{Wave: number(0)}, "canary", "db: in wave 1", "", Narrowed},
 		"wave and limit":    {Policy{Wave: number(1), Limit: []string{"db", "canary"}}, "db", "canary: in wave 0", "", Narrowed},

@@ -51,7 +51,7 @@ func (s *session) preflight(ctx context.Context, i int) error {
 
 // judgeAhead notes what of the controller's upgrade matters to the run, and halts it if that would break it.
 func (s *session) judgeAhead(name string, packages []Package, halt func(string, error) error) error {
-	notes, problem := foresee(packages)
+	notes, problem := Foresee(packages)
 	for _, n := range notes {
 		s.report.Notes = append(s.report.Notes, fmt.Sprintf("the upgrade of %s, which runs this, %s", name, n))
 	}
@@ -62,8 +62,9 @@ func (s *session) judgeAhead(name string, packages []Package, halt func(string, 
 	return nil
 }
 
-// foresee says which of the packages matter to the run that upgrades them, and which would break it.
-func foresee(packages []Package) (notes []string, problem string) {
+// Foresee says of an upgrade of the controller which of the packages matter to the run that upgrades them, and which would
+// break it; empty if none would.
+func Foresee(packages []Package) (notes []string, problem string) {
 	var touched, broken []string
 	for _, p := range packages {
 		change := fmt.Sprintf("%s %s -> %s", p.Name, p.From, p.To)

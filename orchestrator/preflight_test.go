@@ -22,11 +22,11 @@ func TestForesee(t *testing.T) {
 		{"python3-yaml", "6.0-3", "7.1-1", ""},
 		{"python3", "", "3.13.5-1", ""}, // it runs without
 	} {
-		if _, got := foresee([]Package{{Name: "vim", From: "1", To: "2"}, {Name: c.name, From: c.from, To: c.to}}); got != c.broken {
+		if _, got := Foresee([]Package{{Name: "vim", From: "1", To: "2"}, {Name: c.name, From: c.from, To: c.to}}); got != c.broken {
 			t.Errorf("%s %s -> %s: %q", c.name, c.from, c.to, got)
 		}
 	}
-	notes, _ := foresee([]Package{{Name: "systemd", From: "252.1", To: "252.2"}, {Name: "vim", From: "1", To: "2"}})
+	notes, _ := Foresee([]Package{{Name: "systemd", From: "252.1", To: "252.2"}, {Name: "vim", From: "1", To: "2"}})
 	if len(notes) != 1 || !strings.Contains(notes[0], "systemd 252.1 -> 252.2") || strings.Contains(notes[0], "vim") {
 		t.Errorf("%q", notes)
 	}

@@ -18,6 +18,7 @@ const (
 	Narrowed Kind = "narrowed" // a limit or one wave was asked for
 	Retry    Kind = "retry"    // hosts that an earlier run did not bring through
 	Check    Kind = "check"    // nothing is changed anywhere
+	Rollback Kind = "rollback" // what an earlier run has changed on a host is undone; it patches nobody
 )
 
 // Outcome is how a host came out of a run.
@@ -44,7 +45,7 @@ type Report struct {
 	ID         string       `json:"id"`
 	State      State        `json:"state"`
 	Kind       Kind         `json:"kind"`
-	Of         string       `json:"of,omitempty"`   // of a retry: id of the run whose hosts it has
+	Of         string       `json:"of,omitempty"`   // of a retry: id of the run whose hosts it has; of a rollback: of the run that is undone
 	Boot       string       `json:"boot,omitempty"` // boot of the controller in which the run was last at work
 	Started    time.Time    `json:"started"`
 	Ended      time.Time    `json:"ended,omitzero"`
@@ -166,6 +167,17 @@ func (r Report) summary() string {
 			}
 		}
 		return fmt.Sprintf("checked %s, changed nothing; packages that would change: %d on %s", hosts(r.Total()), packages, hosts(on))
+	}
+	if r.Kind == Rollback {
+		changes := 0
+		for _, w := range r.Waves {
+			for _, h := range w.Hosts {
+				if h.Patch != nil {
+					changes += len(h.Patch.Packages)
+				}
+			}
+		}
+		return fmt.Sprintf("undid run %s on %s; packages changed back: %d", r.Of, hosts(r.Total()), changes)
 	}
 	if r.Count(Unchanged) == r.Total() {
 		return fmt.Sprintf("nothing to do on %s", hosts(r.Total()))

@@ -191,6 +191,8 @@ func (r Report) MayContinue(now, last time.Time, boot string) (bool, string) {
 		return true, ""
 	case r.Kind == Check:
 		return false, "a dry run is not gone on with"
+	case r.Kind == Rollback:
+		return false, "a rollback is not gone on with: what was under way on the host goes on there; look at it, and roll back again"
 	case boot == "" || boot == r.Boot:
 		return false, "the process that ran it ended, and the machine did not"
 	case age < 0:

@@ -53,16 +53,16 @@ func (p *Plan) Left(old Report, outcomes ...Outcome) (*Plan, error) {
 }
 
 // Whole returns the latest full run as it stands after report, which is that run or retries it, or retries one that
-// does: each host has its latest outcome. complete says that all of its hosts came through. Of any other run the error
-// holds [os.ErrNotExist].
+// does: each host has its latest outcome. complete says that all of its hosts came through, and that nothing of it was
+// undone since. Of any other run the error holds [os.ErrNotExist].
 func (s *Store) Whole(report Report) (whole Report, complete bool, err error) {
-	later := map[string]HostReport{}
+	later, attempt := map[string]HostReport{}, map[string]string{}
 	whole = report
 	for whole.Kind == Retry {
 		for _, w := range whole.Waves {
 			for _, h := range w.Hosts {
 				if _, known := later[h.Name]; !known {
-					later[h.Name] = h
+					later[h.Name], attempt[h.Name] = h, whole.ID
 				}
 			}
 		}
@@ -73,7 +73,7 @@ func (s *Store) Whole(report Report) (whole Report, complete bool, err error) {
 			return Report{}, false, err
 		}
 	}
-	latest, err := s.latestFull()
+	latest, undone, err := s.latestFull()
 	if err != nil {
 		return Report{}, false, err
 	}
@@ -87,21 +87,29 @@ func (s *Store) Whole(report Report) (whole Report, complete bool, err error) {
 			if now, ok := later[h.Name]; ok {
 				hosts[j] = now
 			}
-			complete = complete && !hosts[j].Lost()
+			complete = complete && !hosts[j].Lost() && undone[h.Name] <= attempt[h.Name]
 		}
 	}
 	return whole, complete, nil
 }
 
-// latestFull returns the id of the full run that began last.
-func (s *Store) latestFull() (string, error) {
+// latestFull returns the id of the full run that began last, and by host the id of the rollback since that was the last.
+func (s *Store) latestFull() (id string, undone map[string]string, err error) {
+	undone = map[string]string{}
 	for report, err := range s.newest() {
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if report.Kind == Full {
-			return report.ID, nil
+			return report.ID, undone, nil
+		}
+		for _, w := range report.Waves {
+			for _, h := range w.Hosts {
+				if report.Kind == Rollback && undone[h.Name] == "" {
+					undone[h.Name] = report.ID
+				}
+			}
 		}
 	}
-	return "", fmt.Errorf("there is no full run in %s: %w", s.dir, os.ErrNotExist)
+	return "", nil, fmt.Errorf("there is no full run in %s: %w", s.dir, os.ErrNotExist)
 }

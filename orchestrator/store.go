@@ -35,23 +35,25 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: dir}, nil
 }
 
+// Look returns the store in a directory as it is, for who only reads it: nothing is made or changed. The error is why the
+// user uid could not [Open] it, or one that errors.Is fs.ErrNotExist if there is none yet.
+func Look(dir string, uid int) (*Store, error) {
+	for _, d := range []string{dir, filepath.Join(dir, "runs")} {
+		if _, err := ours(d, uid); err != nil && (d == dir || !errors.Is(err, os.ErrNotExist)) { // no runs is none yet
+			return nil, err
+		}
+	}
+	return &Store{dir: dir}, nil
+}
+
 // own makes sure of a folder that only this user may enter.
 func own(dir string) error {
 	if err := (disk{}).mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	info, err := os.Stat(dir)
+	info, err := ours(dir, os.Geteuid())
 	if err != nil {
 		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s belongs to user %d, not to user %d who runs this: use another directory, or chown it", dir, stat.Uid, os.Geteuid())
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("others may write %s: chmod 0700 it, or use another directory", dir)
 	}
 	if info.Mode().Perm() == 0o700 {
 		return nil
@@ -62,11 +64,29 @@ func own(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !slices.Contains([]string{"lock", "lease.json", "runs", "content", "outbox", "security-tracker.json"}, e.Name()) && !validID(e.Name()) {
+		if !slices.Contains([]string{"lock", "lease.json", refusalFile, "runs", "content", "outbox", "index.html", "security-tracker.json"}, e.Name()) && !validID(e.Name()) {
 			return fmt.Errorf("%s holds other files (%s): use a directory of its own", dir, e.Name())
 		}
 	}
 	return os.Chmod(dir, 0o700)
+}
+
+// ours refuses a folder that is another user's than uid, or that others may write.
+func ours(dir string, uid int) (os.FileInfo, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory", dir)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != uid {
+		return nil, fmt.Errorf("%s belongs to user %d, not to user %d who runs this: use another directory, or chown it", dir, stat.Uid, uid)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return nil, fmt.Errorf("others may write %s: chmod 0700 it, or use another directory", dir)
+	}
+	return info, nil
 }
 
 // Dir returns the absolute path of the directory.
@@ -108,14 +128,14 @@ func (s *Store) Latest() (Report, error) {
 	return Report{}, fmt.Errorf("there is no run in %s: %w", s.dir, os.ErrNotExist)
 }
 
-// LatestPatching returns the report of the run that began last and was no dry run. Errors are those of [Store.Load].
+// LatestPatching returns the report of the run that began last and was neither a dry run nor a rollback. Errors are those of [Store.Load].
 func (s *Store) LatestPatching() (Report, error) {
 	for report, err := range s.newest() {
-		if err != nil || report.Kind != Check {
+		if err != nil || report.Kind != Check && report.Kind != Rollback {
 			return report, err
 		}
 	}
-	return Report{}, fmt.Errorf("there is no run in %s but dry ones: %w", s.dir, os.ErrNotExist)
+	return Report{}, fmt.Errorf("there is no run in %s but dry ones and rollbacks: %w", s.dir, os.ErrNotExist)
 }
 
 // newest yields the report of each run that has a journal, or why it cannot be read, latest first.

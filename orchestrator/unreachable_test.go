@@ -10,6 +10,7 @@ func TestUnreachable(t *testing.T) {
 		"Failed to connect to the host via ssh: Connection timed out during banner exchange\nConnection to 10.0.0.1 port 22 timed out": "it takes connections, and its sshd says nothing",
 		"Failed to connect to the host via ssh: ssh: connect to host 10.0.0.1 port 22: Connection timed out":                           "it does not answer",
 		"Failed to connect to the host via ssh: ssh: connect to host 10.0.0.1 port 22: No route to host":                               "it does not answer",
+		"ssh: connect to host 192.0.2.1 port 22: Network is unreachable":                                                               "this machine has no way to its network",
 		"Failed to connect to the host via ssh: ssh: connect to host 10.0.0.1 port 22: Connection refused":                             "it is up, and nothing listens",
 		"Failed to connect to the host via ssh: Timeout, server 10.0.0.1 not responding.":                                              "it stopped answering",
 		"root@10.0.0.1: Permission denied (publickey).":                                                                                "it does not let us in",

@@ -4,6 +4,7 @@ package runner
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -77,6 +78,11 @@ func compare(t *testing.T, dir, site string) {
 		got := r.res.Hosts[h]
 		if got.Stats != stats || got.Outcome != implied(stats, named) {
 			t.Errorf("%s is %s, %+v; the recap has %s, %+v", h, got.Outcome, got.Stats, implied(stats, named), stats)
+		}
+	}
+	for _, e := range r.events { // a variable that debug shows is the playbook's own doing
+		if !strings.HasSuffix(e.Action, "debug") && bytes.Contains(e.Data, []byte(`"invocation"`)) {
+			t.Errorf("%s on %s: the arguments of the module are in its event: %s", e.Task, e.Host, e.Data)
 		}
 	}
 	if len(r.res.Hosts) != len(corpusHosts) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -25,6 +26,34 @@ func Inventory(ctx context.Context, dir string, sources ...string) ([]byte, erro
 		inventory.WithInventoryOptions(&inventory.AnsibleInventoryOptions{List: true}))
 	return query(ctx, dir, commander{c, sources}, "ansible-inventory")
 }
+
+// core is how commands of Ansible's begin to answer --version; those before 2.11 without "core".
+var core = regexp.MustCompile(`(?m)^ansible\S* (?:\[core )?(\d+\.\d+[^\]\s]*)`)
+
+// Version returns the version of ansible-core that ansible-playbook in dir is of. One that is too old to be run, as one that
+// is not there, is an error.
+func Version(ctx context.Context, dir string) (string, error) {
+	const name = "ansible-playbook"
+	out, err := query(ctx, dir, commander{build: version{name}}, name)
+	if err != nil {
+		return "", err
+	}
+	found := core.FindSubmatch(out)
+	if found == nil {
+		return "", &EngineError{Problem: name + " --version names no version of ansible-core"}
+	}
+	v := string(found[1])
+	if older(v, Oldest) {
+		return v, tooOld(v)
+	}
+	return v, nil
+}
+
+// version asks a command for its version. go-ansible would name a playbook as well.
+type version struct{ name string }
+
+func (v version) Command() ([]string, error) { return []string{v.name, "--version"}, nil }
+func (v version) String() string             { return v.name + " --version" }
 
 // Match returns the hosts of sources that limit, in the grammar of Ansible's
 // --limit, leaves of them all. Like Ansible, it is no error if there are none.

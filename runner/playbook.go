@@ -197,8 +197,9 @@ func (p Playbook) judge(ctx context.Context, res Result, err error) error {
 	case err != nil && !errors.As(err, &exit):
 		return notStarted("ansible-playbook", p.Dir, err)
 	case older(res.Version, Oldest):
-		problem = "is too old: ansible-core is " + res.Version + ", install " + Oldest + " or later"
-		err = nil
+		e := tooOld(res.Version)
+		e.Detail = detail(res.Stderr)
+		return e
 	case ctx.Err() != nil:
 		return nil // its recap is there: what met our signal was a process that had done its work and was about to end
 	case res.Version == "" && err == nil:
@@ -223,6 +224,11 @@ func (p Playbook) judge(ctx context.Context, res Result, err error) error {
 		return nil
 	}
 	return &EngineError{Problem: "ansible-playbook " + problem, Detail: detail(res.Stderr), Err: err}
+}
+
+// tooOld is the error of an Ansible that is not run.
+func tooOld(version string) *EngineError {
+	return &EngineError{Problem: "ansible-playbook is too old: ansible-core is " + version + ", install " + Oldest + " or later"}
 }
 
 func older(version, than string) bool {

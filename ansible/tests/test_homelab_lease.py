@@ -157,7 +157,7 @@ class Patching(Host):
         self.patch(unit, 'start', self.start)
         self.patch(unit.time, 'sleep', lambda _seconds: None)
 
-    def start(self, run, _policy, _plan):
+    def start(self, run, _policy, _plan=None, _back=None):
         self.assertNotIn(system.PULL, self.working)
         self.assertIn('run ' + run, self.forbidden())       # the lease comes first
         self.started.append(run)

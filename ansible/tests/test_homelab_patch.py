@@ -299,7 +299,7 @@ class Program(unittest.TestCase):
             'version', 'run', 'check', 'hold', 'packages', 'held_packages', 'kept_back', 'excluded', 'conffiles',
             'lists_age_seconds', 'warnings', 'reboot_required', 'reboot_reasons', 'reboot_forecast', 'reboot_due',
             'rebooted', 'reboot_futile', 'kernel',
-            'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'failure', 'suite',
+            'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'replaced', 'rollback', 'failure', 'suite',
             'architecture', 'archives', 'conffile_prompts', 'services_forecast']))
 
 
@@ -330,7 +330,7 @@ class Run(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def start(self, run, policy, plan):
+    def start(self, run, policy, plan=None, _back=None):
         with open(system.LOCK, 'w', encoding='utf-8') as f, self.assertRaises(BlockingIOError):
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)       # two starters: the second waits, then looks again
         self.started.append(run)

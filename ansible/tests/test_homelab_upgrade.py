@@ -50,6 +50,21 @@ class Files(unittest.TestCase):
         return upgrade.Upgrade({'run': 'r', 'policy': {'textfile_dir': self.folder}})
 
 
+
+class Progress(Files):
+    """How far the unit is, for who reads it and for who draws it."""
+
+    def test_each_package_counts_once(self):
+        self.assertEqual(unit.progress('r', 'r'), {
+            'msg': 'still running, just started', 'progress': {'phase': 'just started', 'done': 0, 'total': 0}})
+        self.step().progress('upgrade', 3)
+        with open(unit.APT_STATUS, 'w', encoding='utf-8') as f:
+            f.write('pmstatus:lab-app:10:Preparing lab-app (amd64)\npmstatus:lab-app:20:Installed lab-app (amd64)\n'
+                    'pmstatus:lab-app:25:Installed lab-app (amd64)\npmstatus:lab-sec:30:Installed lab-sec (amd64)\npmsta')
+        self.assertEqual(unit.progress('other', 'r'), {
+            'msg': 'still running, upgrade, 2 of 3 packages (begun by run other)',
+            'progress': {'phase': 'upgrade', 'done': 2, 'total': 3}})
+
 class Log(Files):
     def test_each_step_is_kept_and_reaches_the_journal(self):
         told = []

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ func araCommand(out *printer, code *int) *cobra.Command {
 		c.AddCommand(sub)
 		return sub
 	}
-	command("forward [RUN]", "Put a run on record, or go on with all that wait", cobra.MaximumNArgs(1), o.forward)
+	command("forward [RUN]", "Put a run on record, or go on with all that wait", cobra.MaximumNArgs(1), o.forward).ValidArgsFunction = o.completeRun
 	command("status", "Show which runs are on record", cobra.NoArgs, o.status).Flags().BoolVar(&o.json, "json", false, "print it as JSON")
 	backfill := command("backfill", "Put earlier runs on record that never were", cobra.NoArgs, o.backfill)
 	backfill.Flags().StringVar(&o.since, "since", "", "first `DAY`, such as 2026-11-01")
@@ -62,20 +61,18 @@ type onRecord struct {
 	older time.Duration
 }
 
-func (o *onRecord) dir(run string) string { return filepath.Join(o.store.Dir(), "runs", run) }
+func (o *onRecord) dir(run string) string { return runDir(o.store, run) }
 
 func (o *onRecord) forward(ctx context.Context, args []string) error {
 	if len(args) == 1 {
-		if _, err := o.store.Load(args[0]); err != nil {
-			if errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("there is no run %s in %s", args[0], o.store.Dir())
-			}
+		report, dir, err := findRun(o.store, args[0])
+		if err != nil {
+			return err
+		}
+		if err := ara.Again(dir); err != nil {
 			return failed(err)
 		}
-		if err := ara.Again(o.dir(args[0])); err != nil {
-			return failed(err)
-		}
-		return o.all(ctx, args)
+		return o.all(ctx, []string{report.ID})
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushWait) // the timer comes again
 	defer cancel()

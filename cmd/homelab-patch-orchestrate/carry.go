@@ -9,6 +9,7 @@ import (
 
 	"homelab-patch-orchestrate/ansible"
 	"homelab-patch-orchestrate/internal/message"
+	"homelab-patch-orchestrate/internal/tui"
 	"homelab-patch-orchestrate/orchestrator"
 	"homelab-patch-orchestrate/runner"
 )
@@ -23,6 +24,7 @@ type work struct {
 	stop  <-chan struct{}
 	lease *lease
 	left  *orchestrator.Report // what the process before left of the run; nil if it begins
+	back  *back                // what is undone instead of patching; nil if nothing is
 }
 
 // plan says who is patched when, by an inventory that from here on stays as it is. Call end when the run is over.
@@ -31,6 +33,7 @@ func (w *work) plan(ctx context.Context, run string) (*orchestrator.Plan, orches
 	if w.lease, err = w.job.lease(ctx, w.stop, w.lock, run, w.out); err != nil {
 		return nil, orchestrator.Policy{}, err
 	}
+	status("asking Ansible who is to be patched")
 	return w.job.plan(ctx)
 }
 
@@ -46,8 +49,12 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 		w.rec.neverBegan(run.ID, orchestrator.ExitFailed, err)
 		return orchestrator.ExitFailed, err
 	}
-	view := w.out.view(run.ID, plan, w.job.json)
-	progress := &progress{run: run.ID, waves: len(plan.Waves)}
+	waves := plan.Pending()
+	if w.left != nil {
+		waves = w.left.Waves
+	}
+	known := tui.NewRun(run.ID, waves, w.took())
+	view := &teller{view: w.out.view(known, w.job.json), run: known}
 	o.Progress = view.Event
 	recorder := w.recorder(run)
 	w.rec.post.recorder = recorder
@@ -57,8 +64,8 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 		}
 		w.leftover(run.ID, c)
 		view.Change(c)
-		progress.add(c)
 	}
+	tellAround(o, view, plan)
 	w.rec.begin()
 	var report orchestrator.Report
 	if w.left != nil {
@@ -117,6 +124,15 @@ func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orches
 	return code, err
 }
 
+// took is how long the waves took before, as far as that can be known: it is for people alone.
+func (w *work) took() orchestrator.Durations {
+	took, err := w.store.Durations()
+	if err != nil {
+		w.out.warn("how long earlier runs took: %v", err)
+	}
+	return took
+}
+
 // leftover tells of an earlier run that died, and is closed now.
 func (w *work) leftover(run string, c orchestrator.Change) {
 	if c.Run == run || c.Wave != nil || c.Host != "" {
@@ -143,6 +159,10 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), HostHold: orchestrator.HostHolds(j.HostHolds),
 		Schedule: j.Schedule, Now: j.now, Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
+	}
+	if w.back != nil {
+		w.back.instead(o, playbook, run.Dir)
+		return o, nil
 	}
 	if j.planning { // to look ahead nobody has to be let
 		o.Hold = nil
@@ -172,7 +192,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	returned.Env = append(slices.Clone(j.env), "ANSIBLE_ROLES_PATH="+filepath.Join(carried, "roles"))
 	if j.carried || exists(filepath.Join(j.Project, "roles", "patching")) { // another playbook does not say what it would change
 		ahead := playbook
-		ahead.Check, ahead.Diff, ahead.Labels = true, false, labels(run.ID, w.rec.kind, "preflight")
+		ahead.Check, ahead.Diff, ahead.Labels = true, false, labels(run.ID, w.rec.kind, preflightLabel)
 		o.Preflight = local{dir: run.Dir, playbook: ahead}
 	}
 	o.Returned = local{dir: run.Dir, playbook: returned}

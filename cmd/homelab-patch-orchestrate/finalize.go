@@ -50,6 +50,7 @@ func (j *job) finalize(ctx context.Context, stop <-chan struct{}, out *printer, 
 		return orchestrator.ExitFailed, err
 	}
 	defer lock.Close()
+	defer j.shelve(store, lock, out)
 	rec.untold(store)
 	report, err := store.Latest()
 	switch {

@@ -185,6 +185,7 @@ func (h *holds) check(context.Context) error {
 	rec := h.record(h.out, h.post(h.out))
 	if settings != nil {
 		rec.refused(orchestrator.ExitUsage, settings)
+		h.refuse(h.out, orchestrator.ExitUsage, settings)
 		rec.deliver()
 		return failed(settings)
 	}
@@ -192,12 +193,15 @@ func (h *holds) check(context.Context) error {
 	switch {
 	case err != nil:
 		rec.refused(orchestrator.ExitFailed, err)
+		h.refuse(h.out, orchestrator.ExitFailed, err)
 		err = failed(err)
 	case hold != nil:
 		text := hold.Text(time.Now())
 		rec.tellHeld(text)
 		rec.messages()
-		err = failed(&orchestrator.HeldError{Reason: text})
+		err = &orchestrator.HeldError{Reason: text}
+		h.refuse(h.out, orchestrator.ExitHeld, err)
+		err = failed(err)
 	default:
 		return nil
 	}

@@ -143,7 +143,7 @@ func TestInventoryAdd(t *testing.T) {
 		{[]string{"four", "--wave", "0", "--port", "70000"}, []string{`"port" is not a port (write`}},
 		{[]string{"web[1:3]", "--wave", "0"}, []string{`"name" is not a name for a host (write`}},
 		{[]string{"four"}, []string{"say with --wave"}},
-		{[]string{"--wave", "0"}, []string{"accepts 1 arg"}},
+		{[]string{"--wave", "0"}, []string{"HOST is missing"}},
 	} {
 		wants(t, strings.Join(c.args, " "), b.inventory(2, append([]string{"add"}, c.args...)...).stderr, c.words...)
 	}

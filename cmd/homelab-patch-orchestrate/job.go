@@ -47,6 +47,7 @@ type job struct {
 	versions *orchestrator.Versions                    // read from it
 	shown    func(*printer, orchestrator.Report) error // prints the report in place of the summary
 
+	undoes   bool     // a rollback
 	script   bool     // called as the shell script was: only ever a dry run
 	readOnly bool     // nothing is run, so nothing need be unpacked
 	carried  bool     // the playbook is the one in this binary
@@ -111,7 +112,7 @@ func (e *settingsError) Unwrap() error { return e.err }
 // asked is the policy as far as the flags tell; whom the limit names is not
 // known yet.
 func (j *job) asked() orchestrator.Policy {
-	p := orchestrator.Policy{Check: j.check}
+	p := orchestrator.Policy{Check: j.check, Rollback: j.undoes}
 	if j.of != nil {
 		p.Of = j.of.ID
 	}
@@ -150,7 +151,21 @@ func (j *job) resolveSettings() error {
 // resolve merges the flags over the configuration file and makes paths
 // absolute.
 func (j *job) resolve() error {
-	set := func(name string) bool { return j.flags.Flags().Changed(name) }
+	if err := j.checkFlags(); err != nil {
+		return err
+	}
+	cfg, err := config.Load(j.configFile, j.flags.Flags().Changed("config"))
+	if err != nil && j.flags.Flags().Changed("config") {
+		return err
+	}
+	if err != nil {
+		return &settingsError{err}
+	}
+	return j.merge(cfg)
+}
+
+// checkFlags refuses flags that cannot be meant.
+func (j *job) checkFlags() error {
 	if j.script && !j.check {
 		return errors.New("--check was taken for the value of the flag before it; nothing was done")
 	}
@@ -159,13 +174,12 @@ func (j *job) resolve() error {
 			return fmt.Errorf("--%s is empty: give it a value, or leave it out", name)
 		}
 	}
-	cfg, err := config.Load(j.configFile, set("config"))
-	if err != nil && set("config") {
-		return err
-	}
-	if err != nil {
-		return &settingsError{err}
-	}
+	return nil
+}
+
+// merge has the flags win over the settings.
+func (j *job) merge(cfg config.Config) error {
+	set := func(name string) bool { return j.flags.Flags().Changed(name) }
 	flags := j.Config
 	j.Config = cfg
 	path := func(name, value string, to *string) {
@@ -336,7 +350,7 @@ func (j *job) contents() []string {
 			continue
 		}
 		paths = append(paths, s)
-		for _, beside := range []string{"group_vars", "host_vars"} {
+		for _, beside := range []string{"group_vars", "host_vars", "hooks"} {
 			if p := filepath.Join(filepath.Dir(s), beside); exists(p) {
 				paths = append(paths, p)
 			}

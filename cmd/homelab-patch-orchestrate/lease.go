@@ -96,6 +96,7 @@ func pullEnds(ctx context.Context, stop <-chan struct{}, out *printer) error {
 	for told := false; pulling(); told = true {
 		if !told {
 			out.note("waiting for at most %s: %s is at work, and may change the playbooks", pullWait, pullUnit)
+			status("waiting for " + pullUnit + ", which may change the playbooks")
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("%s is still at work after %s: let it finish, or stop it, and run again; nothing was touched", pullUnit, pullWait)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,8 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"homelab-patch-orchestrate/orchestrator"
+	"time"
 )
 
 // What the program asks of the machine it runs on.
@@ -28,6 +28,28 @@ func bootID() string {
 
 // systemctl asks systemd something.
 func systemctl(args ...string) error { return said(exec.Command("systemctl", args...)) }
+
+// systemd implements [doctor.Shower].
+type systemd struct{}
+
+// Show asks systemctl.
+func (systemd) Show(ctx context.Context, unit string, properties ...string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "systemctl", "show", "--property="+strings.Join(properties, ","), unit)
+	cmd.Env = append(os.Environ(), "TZ=UTC")
+	cmd.Stderr = new(strings.Builder)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("systemctl: %w: %s", err, strings.TrimSpace(fmt.Sprint(cmd.Stderr)))
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		said[name] = value
+	}
+	return said, nil
+}
 
 // order has systemd do something and does not wait for it. Root alone may: another user goes by sudo, which must have a
 // rule for these very words, without a password; see docs/privileges.md.
@@ -88,28 +110,6 @@ func resumes() bool { return systemctl("is-enabled", "--quiet", resumeUnit) == n
 func shuttingDown() bool {
 	out, _ := exec.Command("systemctl", "is-system-running").Output()
 	return strings.TrimSpace(string(out)) == "stopping"
-}
-
-// progress is a run in one line, for `systemctl status`.
-type progress struct {
-	run        string
-	waves      int
-	well, lost int
-}
-
-// add takes a change, and shows the line if it has another state in it.
-func (p *progress) add(c orchestrator.Change) {
-	switch {
-	case c.Run != p.run:
-	case c.Host != "" && orchestrator.Outcome(c.To).Well():
-		p.well++
-	case c.Host != "":
-		p.lost++
-	case c.Wave != nil:
-		status(fmt.Sprintf("wave %d of %d waves is %s; hosts well so far: %d, lost: %d", *c.Wave, p.waves, c.To, p.well, p.lost))
-	default:
-		status(fmt.Sprintf("the run is %s; hosts well so far: %d, lost: %d", c.To, p.well, p.lost))
-	}
 }
 
 // status shows a line in `systemctl status` of the unit that started this; see sd_notify(3). Nobody depends on it.

@@ -36,27 +36,33 @@ func run(args []string, stdout, stderr *os.File) int {
 	}
 	out := &printer{out: stdout, err: stderr}
 	code := orchestrator.ExitDone
-	root := parent(out, &code, &cobra.Command{
+	root := commands(out, &code, script)
+	root.SetArgs(args)
+	if err := root.Execute(); err != nil {
+		out.error(err)
+		return exitCode(err)
+	}
+	return code
+}
+
+// commands is every command of the program.
+func commands(out *printer, code *int, script bool) *cobra.Command {
+	root := parent(out, code, &cobra.Command{
 		Use:           name,
 		Short:         "Patch a fleet wave by wave with ansible-playbook",
 		Long:          "Patch every host of patching_targets, wave by wave, with ansible-playbook,\nfrom the controller, which is patched last.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err, cmd.CommandPath() + " --help"}
-	})
-	root.AddCommand(runCommand(out, &code, script), resumeCommand(out, &code), retryCommand(out, &code), finalizeCommand(out, &code),
-		planCommand(out, &code), wavesCommand(out), inventoryCommand(out, &code), holdCommand(out, &code), notifyCommand(out, &code), araCommand(out, &code), versionCommand(stdout))
+	root.SetOut(out.out)
+	root.SetErr(out.err)
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(runCommand(out, code, script), resumeCommand(out, code), retryCommand(out, code), rollbackCommand(out, code), finalizeCommand(out, code),
+		planCommand(out, code), doctorCommand(out, code), wavesCommand(out), statusCommand(out, code), historyCommand(out), showCommand(out), explainCommand(out), diffCommand(out), reportCommand(out),
+		inventoryCommand(out, code), holdCommand(out, code), notifyCommand(out, code), araCommand(out, code), versionCommand(out.out))
 	root.AddCommand(manualCommands()...)
-	if err := root.Execute(); err != nil {
-		out.error(err)
-		return exitCode(err)
-	}
-	return code
+	teach(root)
+	return root
 }
 
 // parent makes a command of c that has only others below it: by itself it shows them, and is a command line that was not

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -161,6 +162,9 @@ func TestMessages(t *testing.T) {
 	w.setHang(nil)
 	close(hang)
 	flush()
+	if all := w.Messages(); len(all) != 1 || !slices.Equal(all[0].Files, []string{"timeline.png"}) || all[0].Embeds[0].Image != "attachment://timeline.png" {
+		t.Errorf("what waited came without the picture of its timeline: %+v", all)
+	}
 	heard("Patching was halted by ctl", "Patching was halted by ctl", 0)
 	waits(3, 0, 0)
 	if r := flush(); r.stdout+r.stderr != "" {

@@ -15,6 +15,9 @@ import (
 // Labels in ARA: those of each playbook of ours, of a run, and of a wave.
 const ourLabel = "homelab-patch"
 
+// preflightLabel is that of what looks ahead at the controller's upgrade.
+const preflightLabel = "preflight"
+
 func runLabel(run string) string { return "run:" + run }
 func waveLabel(wave int) string  { return fmt.Sprintf("wave:%d", wave) }
 

@@ -24,9 +24,6 @@ and why, conffiles, services, reboots. Package lists are refreshed into a folder
 no host is changed.
 
 Exit codes: those of run; 4 if a host could not be asked.`,
-		Example: `  homelab-patch-orchestrate plan
-  homelab-patch-orchestrate plan --limit prox --json
-  homelab-patch-orchestrate plan --out sunday.plan && homelab-patch-orchestrate run --plan sunday.plan`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if j.json && markdown {

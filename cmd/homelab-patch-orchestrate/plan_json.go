@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/internal/tracker"
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -59,7 +60,7 @@ func planOf(r orchestrator.Report, trackerFile string) planJSON {
 		pw := planWave{Number: w.Number}
 		for _, h := range w.Hosts {
 			if h.Outcome != orchestrator.Unchanged || h.Patch == nil {
-				problem := noteOf(h, w)
+				problem := report.Note(h, w)
 				if h.Outcome == orchestrator.Unchanged {
 					problem = "its playbook does not say what it would do"
 				}

@@ -10,8 +10,8 @@ import (
 	"homelab-patch-orchestrate/internal/tui"
 )
 
-// table is rows under a heading.
-type table struct {
+// planTable is rows under a heading.
+type planTable struct {
 	title string
 	head  []string
 	rows  [][]string
@@ -116,11 +116,11 @@ func (p planJSON) hosts() (all []struct {
 }
 
 // tables is all of a plan that is to be read; the first is of the hosts, and the rest are left out where they are empty.
-func (p planJSON) tables() []table {
-	hosts := table{title: "Hosts", head: []string{"wave", "host", "packages", "security", "download", "lists", "reboot", "note"}}
-	left := table{title: "Left out", head: []string{"host", "package", "from", "to", "why"}}
-	conf := table{title: "Conffiles that were changed here: yours stays", head: []string{"host", "package", "file", "new one beside it"}}
-	services := table{title: "Services that use what is upgraded", head: []string{"host", "service", "by", "then"}}
+func (p planJSON) tables() []planTable {
+	hosts := planTable{title: "Hosts", head: []string{"wave", "host", "packages", "security", "download", "lists", "reboot", "note"}}
+	left := planTable{title: "Left out", head: []string{"host", "package", "from", "to", "why"}}
+	conf := planTable{title: "Conffiles that were changed here: yours stays", head: []string{"host", "package", "file", "new one beside it"}}
+	services := planTable{title: "Services that use what is upgraded", head: []string{"host", "service", "by", "then"}}
 	for _, h := range p.hosts() {
 		if h.Problem != "" {
 			hosts.rows = append(hosts.rows, []string{fmt.Sprint(h.wave), h.Name, "-", "-", "-", "-", "-", h.Problem})
@@ -161,8 +161,8 @@ func (p planJSON) tables() []table {
 			services.rows = append(services.rows, []string{h.Name, s.Service, strings.Join(s.Packages, " "), then})
 		}
 	}
-	all := []table{hosts}
-	for _, t := range []table{p.changes(), left, conf, services} {
+	all := []planTable{hosts}
+	for _, t := range []planTable{p.changes(), left, conf, services} {
 		if len(t.rows) > 0 {
 			all = append(all, t)
 		}
@@ -171,8 +171,8 @@ func (p planJSON) tables() []table {
 }
 
 // changes has each change once, with the hosts that have it.
-func (p planJSON) changes() table {
-	t := table{title: "Packages", head: []string{"package", "from", "to", "kind", "origin", "download", "mends", "hosts"}}
+func (p planJSON) changes() planTable {
+	t := planTable{title: "Packages", head: []string{"package", "from", "to", "kind", "origin", "download", "mends", "hosts"}}
 	index := map[string]int{}
 	for _, h := range p.hosts() {
 		for _, k := range h.Packages {

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -14,9 +13,9 @@ import (
 
 	"golang.org/x/term"
 
+	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/internal/tui"
 	"homelab-patch-orchestrate/orchestrator"
-	"homelab-patch-orchestrate/runner"
 )
 
 // What a person sees, all of it through this file:
@@ -68,83 +67,8 @@ func (p *printer) line(s string) {
 	fmt.Fprintln(p.err, s)
 }
 
-// view is what follows a run.
-type view interface {
-	Event(runner.Event)
-	Change(orchestrator.Change)
-	Close()
-}
-
-// view returns the live view on a terminal, and log lines elsewhere.
-func (p *printer) view(run string, plan *orchestrator.Plan, json bool) view {
-	on := p.out
-	if json {
-		on = p.err
-	}
-	if !term.IsTerminal(int(on.Fd())) || os.Getenv("TERM") == "dumb" {
-		return logView{slog.New(slog.NewTextHandler(p.err, nil))}
-	}
-	size := func() (int, int) {
-		w, h, err := term.GetSize(int(on.Fd()))
-		if err != nil || w <= 0 || h <= 0 {
-			return 80, 24
-		}
-		return w, h
-	}
-	live := tui.New(on, size, color(on), run, plan)
-	p.show(live)
-	return liveView{live, p}
-}
-
 func color(f *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
-}
-
-type liveView struct {
-	*tui.Live
-	p *printer
-}
-
-func (v liveView) Close() {
-	v.p.show(nil)
-	v.Live.Close()
-}
-
-func (p *printer) show(live *tui.Live) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.live = live
-}
-
-// logView logs one line a change.
-type logView struct{ log *slog.Logger }
-
-func (v logView) Event(e runner.Event) {
-	if e.Kind == runner.KindStall {
-		v.log.Warn("host stalled", "host", e.Host, "reason", e.Msg)
-	}
-}
-
-func (v logView) Close() {}
-
-func (v logView) Change(c orchestrator.Change) {
-	args := []any{"run", c.Run}
-	what := "run"
-	if c.Wave != nil {
-		what, args = "wave", append(args, "wave", *c.Wave)
-	}
-	if c.Host != "" {
-		what, args = "host", append(args, "host", c.Host)
-	}
-	if c.Reason != "" {
-		args = append(args, "reason", c.Reason)
-	}
-	level := slog.LevelInfo
-	switch c.To {
-	case "failed", "halted", "unreachable", "interrupted", "not-attempted":
-		level = slog.LevelWarn
-	}
-	v.log.Log(context.Background(), level, what+" "+c.To, args...)
 }
 
 // summary prints how the run went, for people.
@@ -153,19 +77,19 @@ func (p *printer) summary(r orchestrator.Report, dir, page string) {
 	w := p.out
 	paint := func(word string) string { return tui.Paint(color(w), word) }
 	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := table{}
 	packages := "PACKAGES"
 	if r.Kind == orchestrator.Check {
 		packages = "WOULD CHANGE"
 	}
-	fmt.Fprintf(t, "WAVE\tHOST\tOUTCOME\t%s\tREBOOT\tNOTE\n", packages)
+	t.row("WAVE", "HOST", "OUTCOME", packages, "REBOOT", "NOTE")
 	for _, wave := range r.Waves {
 		for _, h := range wave.Hosts {
 			// Colour would spoil the columns; the line below has it.
-			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", wave.Number, h.Name, h.Outcome, count(h), clean(reboot(h)), tui.Line(noteOf(h, wave), 100))
+			t.row(wave.Number, h.Name, h.Outcome, count(h), reboot(h), tui.Line(report.Note(h, wave), 100))
 		}
 	}
-	t.Flush()
+	t.print(w, "", p.width())
 	p.packages(w, r)
 	for _, a := range r.Refused() {
 		fmt.Fprintf(w, "gate %s said no %s, at %s UTC: %s\n", a.Gate, a.When, a.Time.UTC().Format(time.TimeOnly), clean(a.Reason))
@@ -176,8 +100,11 @@ func (p *printer) summary(r orchestrator.Report, dir, page string) {
 	if r.Count(orchestrator.HostInterrupted) > 0 {
 		fmt.Fprintln(w, "note: what runs on an interrupted host goes on there; the next run finds it")
 	}
-	took := tui.Elapsed(r.Ended.Sub(r.Started))
-	fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), took, clean(r.Reason))
+	if r.Ended.IsZero() { // a run that `show` is asked about
+		fmt.Fprintf(w, "\n%s since %s\n", paint(string(r.State)), tui.Elapsed(time.Since(r.Started)))
+	} else {
+		fmt.Fprintf(w, "\n%s in %s: %s\n", paint(string(r.State)), tui.Elapsed(r.Ended.Sub(r.Started)), clean(r.Reason))
+	}
 	fmt.Fprintf(w, "report: %s\n", dir)
 	if page != "" {
 		fmt.Fprintf(w, "ARA: %s\n", page)
@@ -217,40 +144,7 @@ func count(h orchestrator.HostReport) string {
 	return fmt.Sprint(len(h.Patch.Packages))
 }
 
-func reboot(h orchestrator.HostReport) string {
-	switch {
-	case h.Patch == nil:
-		return "-"
-	case h.Patch.Rebooted && h.Patch.RebootRequired:
-		return "done, again required"
-	case h.Patch.Rebooted:
-		return "done"
-	case h.Patch.RebootForecast != "":
-		return h.Patch.RebootForecast
-	case h.Patch.RebootRequired:
-		return "required"
-	}
-	return "no"
-}
-
-// noteOf is the one thing to know about a host.
-func noteOf(h orchestrator.HostReport, w orchestrator.WaveReport) string {
-	switch {
-	case h.Message != "" && h.Task != "" && h.Patch == nil:
-		return h.Task + ": " + h.Message
-	case h.Message != "":
-		return h.Message
-	case h.Patch != nil && h.Patch.Hold != nil:
-		return h.Patch.Hold.Reason
-	case h.Patch != nil && len(h.Patch.Warnings) > 0:
-		return h.Patch.Warnings[0]
-	case h.Patch != nil && h.Patch.RebootRequired:
-		return strings.Join(h.Patch.RebootReasons, ", ")
-	case h.Outcome == orchestrator.HostNotAttempted:
-		return w.Reason
-	}
-	return ""
-}
+func reboot(h orchestrator.HostReport) string { return cmp.Or(report.Reboot(h), "-") }
 
 // clean makes one line of what may come from a host, without anything that a
 // terminal would obey.

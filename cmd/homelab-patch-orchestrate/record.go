@@ -138,7 +138,9 @@ func (r record) tell(report orchestrator.Report, code int, store *orchestrator.S
 	}
 	failpoint.At("message-before")
 	if r.kind != orchestrator.Check {
-		r.post.tellOf(report.ID, message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.linksOf(told)))
+		n := message.Summary(told, r.kind == orchestrator.Full && r.post.alarmed(), r.post.linksOf(told))
+		n.Message.Image = r.picture(told, store)
+		r.post.tellOf(report.ID, n)
 	}
 	failpoint.At("message-after")
 	r.metrics(report, code)
@@ -169,7 +171,9 @@ func (r record) died(post *post, store *orchestrator.Store, id string) {
 	case err != nil:
 		r.out.warn("messages: %v", err)
 	case report.Kind != orchestrator.Check:
-		post.tellOf(id, message.Summary(report, false, post.linksOf(report)))
+		n := message.Summary(report, false, post.linksOf(report))
+		n.Message.Image = record{out: r.out, post: post}.picture(report, store)
+		post.tellOf(id, n)
 	}
 }
 
@@ -198,6 +202,7 @@ func (r record) deliver() {
 	if r.kind == orchestrator.Check || len(r.post.box.Channels) == 0 {
 		return
 	}
+	status("what there is to tell people is delivered")
 	start := time.Now()
 	results := r.post.flush(context.Background(), lastWait)
 	delivered, waiting := 0, 0

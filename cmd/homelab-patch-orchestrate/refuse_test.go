@@ -108,6 +108,10 @@ func TestUntrusted(t *testing.T) {
 	b.write("project/ansible.cfg", "[defaults]\nroles_path = ../plugins\n")
 	wants(t, "a role path", b.run(2).stderr, "plugins", "chmod")
 	os.Remove(b.path("project/ansible.cfg"))
+	b.write("hooks/snapshot.yml", "[]\n") // beside the inventory
+	os.Chmod(b.path("hooks/snapshot.yml"), 0o666)
+	wants(t, "a hook", b.run(2).stderr, "snapshot.yml", "chmod")
+	os.Chmod(b.path("hooks/snapshot.yml"), 0o644)
 	// A playbook outside its project, and what lies beside one without a project.
 	b.write("other/mine.yml", play)
 	os.Chmod(b.path("other/mine.yml"), 0o666)

@@ -40,7 +40,7 @@ func retryCommand(out *printer, code *int) *cobra.Command {
 		Use:   "retry RUN",
 		Short: "Patch the hosts that an earlier run did not bring through",
 		Long: `Patch exactly those hosts of RUN that failed, were unreachable, interrupted or not attempted, wave
-by wave. RUN is the id of a run, or latest. A retry after which all hosts of the latest full run are
+by wave. RUN is the id of a run, the beginning of one, or latest, the latest that was no dry run. A retry after which all hosts of the latest full run are
 well counts as the success of that run.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -50,6 +50,7 @@ well counts as the success of that run.`,
 		},
 	}
 	j.runFlags(c)
+	c.ValidArgsFunction = j.completeRun
 	return c
 }
 
@@ -65,17 +66,20 @@ func (j *job) retry(ctx context.Context, stop <-chan struct{}, out *printer, rec
 	if err != nil {
 		return orchestrator.ExitFailed, err
 	}
-	old, err := store.Load(id)
-	if id == "latest" {
-		old, err = store.LatestPatching()
+	old, err := store.LatestPatching() // somebody may have looked since, by a dry run
+	switch {
+	case id != latest:
+		old, _, err = findRun(store, id)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		err = failed(err)
 	}
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return orchestrator.ExitUsage, fmt.Errorf("there is no run %s in %s to retry", id, store.Dir())
 	case err != nil:
-		return orchestrator.ExitFailed, err
+		return exitCode(err), err
 	case old.Kind == orchestrator.Check:
 		return orchestrator.ExitUsage, fmt.Errorf("run %s was a dry run: there is nothing to retry", old.ID)
+	case old.Kind == orchestrator.Rollback:
+		return orchestrator.ExitUsage, fmt.Errorf("run %s was a rollback: repeat that", old.ID)
 	case !old.State.Final():
 		return orchestrator.ExitUsage, fmt.Errorf("run %s has not ended, it is %s: resume it", old.ID, old.State)
 	}
@@ -93,10 +97,16 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitCode(orchestrator.Report{}, err), err
 	}
 	defer lock.Close()
+	again := false // then that does it
+	defer func() {
+		if !again {
+			j.shelve(store, lock, out)
+		}
+	}()
 	rec.untold(store)
 	report, err := store.Latest()
-	if err == nil && report.Kind == orchestrator.Check && report.State.Final() {
-		report, err = store.LatestPatching() // somebody has looked since: that is not in the way
+	if err == nil && (report.Kind == orchestrator.Check || report.Kind == orchestrator.Rollback) && report.State.Final() {
+		report, err = store.LatestPatching() // somebody has looked, or undone something, since: that is not in the way
 	}
 	nothing := func(why string) (int, error) {
 		out.note("nothing to resume: %s", why)
@@ -111,6 +121,7 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return nothing(fmt.Sprintf("run %s has ended: %s", report.ID, report.State))
 	case report.State.Final():
 		lock.Close()
+		again = true
 		return j.again(ctx, stop, out, rec, report, orchestrator.Unfinished())
 	}
 	run, err := lock.Reopen(report.ID)
@@ -122,7 +133,7 @@ func (j *job) resume(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitFailed, err
 	}
 	may, why := report.MayContinue(time.Now(), last, bootID())
-	if !boot && report.Kind != orchestrator.Check {
+	if !boot && report.Kind != orchestrator.Check && report.Kind != orchestrator.Rollback {
 		may = true // somebody wants it
 	}
 	if !may {

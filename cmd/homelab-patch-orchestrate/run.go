@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"homelab-patch-orchestrate/internal/config"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -67,6 +70,7 @@ func (j *job) doAndTell(out *printer, work underLock) (int, error) {
 		if errors.As(err, &settings) {
 			rec.post = j.post(out)
 			rec.refused(orchestrator.ExitUsage, err)
+			j.remember(out, orchestrator.ExitUsage, err)
 			rec.deliver()
 		}
 		return orchestrator.ExitUsage, err
@@ -78,11 +82,31 @@ func (j *job) doAndTell(out *printer, work underLock) (int, error) {
 	ctx, stop, done := signals(out)
 	defer done() // after the last message: a signal must not change the exit code of a run that is over
 	code, err := work(ctx, stop, out, rec)
+	j.remember(out, code, err)
 	if code != orchestrator.ExitLocked { // then another run is at it
 		rec.deliver()
 		rec.post.recorder.wait()
 	}
 	return code, err
+}
+
+// remember keeps why a full run did not begin: it has no journal, and explain and history are asked about it.
+func (j *job) remember(out *printer, code int, err error) {
+	if j.flags.Name() != "run" || j.asked().Kind() != orchestrator.Full || err == nil {
+		return
+	}
+	switch code {
+	case orchestrator.ExitUsage, orchestrator.ExitLocked, orchestrator.ExitHeld:
+		j.refuse(out, code, err)
+	}
+}
+
+func (j *job) refuse(out *printer, code int, err error) {
+	dir := cmp.Or(j.State, config.Default().State)
+	refusal := orchestrator.Refusal{Time: time.Now().UTC(), ExitCode: code, Reason: err.Error()}
+	if err := orchestrator.Refuse(dir, refusal); err != nil {
+		out.warn("%v", err)
+	}
 }
 
 // locked runs while it holds the lock.
@@ -100,6 +124,7 @@ func (j *job) locked(ctx context.Context, stop <-chan struct{}, out *printer, re
 		return orchestrator.ExitCode(orchestrator.Report{}, err), err
 	}
 	defer lock.Close()
+	defer j.shelve(store, lock, out)
 	rec.untold(store)
 	if held, reason, err := orchestrator.HoldFile(j.Hold)(); err == nil && held && !j.planning {
 		rec.held(reason)
@@ -148,6 +173,7 @@ func (j *job) take(ctx context.Context, stop <-chan struct{}, store *orchestrato
 	told := false
 	for {
 		if j.after != "" && j.wait > 0 && time.Now().Before(end) && systemctl("is-active", "--quiet", j.after) == nil {
+			status("waiting for " + j.after + " to go on with the run before")
 			if !pause(ctx, stop) {
 				return nil, &orchestrator.LockedError{}
 			}
@@ -160,6 +186,7 @@ func (j *job) take(ctx context.Context, stop <-chan struct{}, store *orchestrato
 		if !told {
 			told = true
 			out.note("waiting for at most %s: %v", j.wait, err)
+			status(fmt.Sprintf("waiting for at most %s: %v", j.wait, err))
 		}
 		if !pause(ctx, stop) {
 			return nil, err

@@ -16,8 +16,8 @@ import (
 
 // The settings' word for versions that are the same in every wave, and for those of the moment.
 const (
-	pinned = "pinned"
-	latest = "latest"
+	pinned   = "pinned"
+	unpinned = "latest"
 )
 
 // planLimit is more than a plan of any fleet needs.
@@ -77,7 +77,7 @@ func (w *work) pin(o *orchestrator.Orchestrator, playbook runner.Playbook, run *
 	case w.left != nil && w.left.Versions == nil, j.of == nil && w.left == nil && !j.pins(w.rec.kind):
 		return nil
 	case w.left != nil: // as it began
-	case j.of != nil && (j.Versions == latest || j.of.Versions == nil && j.Versions != pinned):
+	case j.of != nil && (j.Versions == unpinned || j.of.Versions == nil && j.Versions != pinned):
 		return nil
 	case j.of != nil && j.of.Versions != nil && !j.of.Versions.Made.IsZero():
 		// What the hosts have that came through it: each host says itself whether it can get that.

@@ -17,7 +17,10 @@ type object = map[string]any
 
 // form is the body of a request while it is checked. Each of its methods looks at the member of o that path ends in,
 // and notes what is wrong with it under the whole path. A member that is null is one that is not there.
-type form struct{ errors formErrors }
+type form struct {
+	errors formErrors
+	files  []string // names of those that came with it
+}
 
 // length is that of a text, as it is counted here.
 func length(s string) int { return len(utf16.Encode([]rune(s))) }

@@ -37,6 +37,7 @@ type Embed struct {
 	Footer      string  `json:"footer,omitempty"`
 	Author      string  `json:"author,omitempty"`
 	Fields      []Field `json:"fields,omitempty"`
+	Image       string  `json:"image,omitempty"` // its URL
 }
 
 // Field is a field of an embed.
@@ -78,7 +79,7 @@ var web = []string{"http", "https"}
 
 // read checks a body and makes a message of it. components is whether the request asked for them.
 func read(body object, components bool, files []string) (Message, *refusal) {
-	f := &form{errors: formErrors{}}
+	f := &form{errors: formErrors{}, files: files}
 	m := Message{
 		Content:  f.text(body, MaxContent, "content"),
 		Username: f.text(body, MaxUsername, "username"),
@@ -166,7 +167,10 @@ func (f *form) embeds(body object) []Embed {
 		pictures := 0
 		for _, name := range []string{"image", "thumbnail"} {
 			if picture := f.member(o[name], at(path, name)...); picture != nil {
-				f.picture(picture, "url", at(path, name)...)
+				link := f.picture(picture, "url", at(path, name)...)
+				if name == "image" {
+					e.Image = link
+				}
 				pictures++
 			}
 		}
@@ -194,9 +198,15 @@ func (f *form) embeds(body object) []Embed {
 	return all
 }
 
-// picture checks the link to one, which may also be a file of the same message.
-func (f *form) picture(o object, name string, path ...string) {
-	f.link(o, MaxLink, []string{"http", "https", "attachment"}, at(path, name)...)
+// picture checks the link to one, which may also be a file of the same message. One that is not there is shown as nothing by
+// Discord, which takes the message; the stand-in refuses it, because whoever sent it meant something else.
+// https://docs.discord.com/developers/reference#editing-message-attachments-using-attachments-within-embeds
+func (f *form) picture(o object, name string, path ...string) string {
+	link := f.link(o, MaxLink, []string{"http", "https", "attachment"}, at(path, name)...)
+	if file, ok := strings.CutPrefix(link, "attachment://"); ok && !slices.Contains(f.files, file) {
+		f.errors.add("URL_TYPE_INVALID_URL", "The message has no file of that name.", at(path, name)...)
+	}
+	return link
 }
 
 // size is what an embed adds to the sum of all.

@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image/png"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -25,6 +26,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -253,6 +255,9 @@ func invalid(name, message string) *refusal {
 	return &refusal{status: http.StatusBadRequest, code: codeInvalidForm, message: "Invalid Form Body", form: form}
 }
 
+// filePart is https://docs.discord.com/developers/reference#uploading-files
+var filePart = regexp.MustCompile(`^files\[\d+\]$`)
+
 // multiparts takes payload_json and the names of files from a form.
 func multiparts(data []byte, boundary string) (payload []byte, files []string, err error) {
 	payload = []byte("{}")
@@ -270,6 +275,14 @@ func multiparts(data []byte, boundary string) (payload []byte, files []string, e
 		case part.FormName() == "payload_json":
 			payload = text
 		case part.FileName() != "":
+			if !filePart.MatchString(part.FormName()) {
+				return nil, nil, fmt.Errorf("a file is in the part %q, and belongs into files[n]", part.FormName())
+			}
+			if strings.HasSuffix(part.FileName(), ".png") {
+				if _, err := png.Decode(bytes.NewReader(text)); err != nil {
+					return nil, nil, fmt.Errorf("%s is no PNG: %v", part.FileName(), err)
+				}
+			}
 			files = append(files, part.FileName())
 		default:
 			return nil, nil, fmt.Errorf("the stand-in does not know the part %q", part.FormName())

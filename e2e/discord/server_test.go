@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"maps"
 	"mime/multipart"
@@ -347,6 +349,34 @@ func TestMultipart(t *testing.T) {
 	}
 	if m := s.Messages()[0]; m.Content != "a" || !reflect.DeepEqual(m.Files, []string{"report.html"}) {
 		t.Errorf("%+v", m)
+	}
+}
+
+// A picture of an embed that is a file of the message has to be one, and to be a picture.
+func TestAttachment(t *testing.T) {
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		part, name, content, link string
+		code                      int
+	}{
+		{"files[0]", "a.png", picture.String(), "attachment://a.png", 204},
+		{"files[0]", "a.png", picture.String(), "attachment://b.png", 400},
+		{"files[0]", "a.png", "text", "attachment://a.png", 400},
+		{"file", "a.png", picture.String(), "attachment://a.png", 400},
+	} {
+		s := &Server{ID: "7", Token: "secret"}
+		var body bytes.Buffer
+		form := multipart.NewWriter(&body)
+		form.WriteField("payload_json", `{"embeds":[{"title":"a","image":{"url":"`+c.link+`"}}]}`)
+		file, _ := form.CreateFormFile(c.part, c.name)
+		file.Write([]byte(c.content))
+		form.Close()
+		if w := do(s, request("POST", path, form.FormDataContentType(), &body)); w.Code != c.code {
+			t.Errorf("%+v: %d %s", c, w.Code, w.Body)
+		}
 	}
 }
 

@@ -48,9 +48,9 @@ func (c *Config) ara(value *yaml.Node) (a ARA, err error) {
 			}
 			a.Forward = strings.EqualFold(value.Value, "true")
 		case "keep":
-			keep, err := time.ParseDuration(value.Value)
-			if value.Kind != yaml.ScalarNode || err != nil || keep < keepLeast {
-				refuse(value.Line, key.Value, "is not a duration of a day or more", "write hours, such as 2160h for 90 days")
+			keep, ok := days(value.Value)
+			if value.Kind != yaml.ScalarNode || !ok || keep < keepLeast {
+				refuse(value.Line, key.Value, "is not a duration of a day or more", "write days, such as 90d")
 			}
 			a.Keep = keep
 		case "ignore":

@@ -10,7 +10,7 @@ import (
 func TestARA(t *testing.T) {
 	cfg, err := Load(write(t, `ara:
   forward: true
-  keep: 2160h
+  keep: 90d
   ignore:
     facts: ["ansible_*_key*"]
     arguments: inventory
@@ -26,7 +26,7 @@ func TestARA(t *testing.T) {
 		"ara: true\n":                                 `1: "ara" is not a mapping`,
 		"ara:\n  foward: true\n":                      `2: "foward" is not a setting of "ara" (did you mean "forward"?)`,
 		"ara:\n  forward: maybe\n":                    `2: "forward" is neither true nor false`,
-		"ara:\n  keep: 90d\n":                         `2: "keep" is not a duration of a day or more (write hours, such as 2160h for 90 days)`,
+		"ara:\n  keep: 90\n":                          `2: "keep" is not a duration of a day or more (write days, such as 90d)`,
 		"ara:\n  keep: 90m\n":                         `2: "keep" is not a duration of a day or more`,
 		"ara:\n  ignore: [x]\n":                       `2: "ignore" is not a mapping`,
 		"ara:\n  ignore:\n    secrets: x\n":           `3: "secrets" is not a setting of "ignore"`,

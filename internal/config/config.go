@@ -87,6 +87,8 @@ type Config struct {
 	FailedUnits bool
 	// ARA is key "ara": what is put on record there; default nothing.
 	ARA ARA
+	// Keep is key "keep": which runs stay in the state directory; default the latest 200, of the last 400 days.
+	Keep orchestrator.Keep
 }
 
 // Default returns the settings of an empty file.
@@ -103,6 +105,7 @@ func Default() Config {
 		Send:         "always",
 		FailedUnits:  true,
 		Tracker:      "/var/lib/homelab-patch-orchestrate/security-tracker.json",
+		Keep:         orchestrator.Keep{Runs: 200, Age: 400 * 24 * time.Hour},
 	}
 }
 
@@ -112,13 +115,23 @@ const sizeLimit = 1 << 20
 // Load reads the settings in the file at path. A missing file is [Default] unless it is required; then the error is
 // one that errors.Is fs.ErrNotExist. A path that is a link to nothing is never taken for a missing file.
 func Load(path string, required bool) (Config, error) {
+	cfg, err := LoadUsable(path, required)
+	if err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// LoadUsable is [Load] for who looks for all that is wrong, elsewhere too: with an error it returns what could be
+// understood all the same, and the default of what could not.
+func LoadUsable(path string, required bool) (Config, error) {
 	cfg := Default()
 	if path == "" && !required {
 		return cfg, nil
 	}
 	file, err := filepath.Abs(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
+		return cfg, fmt.Errorf("read configuration: %w", err)
 	}
 	data, err := read(file)
 	if errors.Is(err, fs.ErrNotExist) && !required {
@@ -127,13 +140,10 @@ func Load(path string, required bool) (Config, error) {
 		}
 	}
 	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
+		return cfg, fmt.Errorf("read configuration: %w", err)
 	}
 	cfg.File = file
-	if err := cfg.parse(data); err != nil {
-		return Config{}, err
-	}
-	return cfg, nil
+	return cfg, cfg.parse(data)
 }
 
 // read returns the content of a file that is not absurdly large.

@@ -86,6 +86,7 @@ gates:
 			{Name: "grafana", URL: "http://grafana:3000/api/health"},
 			{Name: "dns", Command: []string{dir + "/check-dns", "192.0.2.1"}, Timeout: 20 * time.Second},
 		},
+		Keep: Default().Keep,
 	}
 	for _, path := range []string{file, relative(t, file)} {
 		got, err := Load(path, true)
@@ -126,6 +127,7 @@ func TestDefaults(t *testing.T) {
 		Send:         "always",
 		FailedUnits:  true,
 		Tracker:      "/var/lib/homelab-patch-orchestrate/security-tracker.json",
+		Keep:         orchestrator.Keep{Runs: 200, Age: 400 * 24 * time.Hour},
 	}
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	for _, path := range []string{"", missing} {
@@ -232,6 +234,30 @@ func TestLoadRefuses(t *testing.T) {
 			}
 		}
 		mends(t, file, err)
+	}
+}
+
+// Who looks for all that is wrong gets what could be understood.
+func TestLoadUsable(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		keys []string
+		only bool
+	}{
+		{"budget: 2\n", nil, true},
+		{"forks: many\nbudget: 2\n", []string{"forks"}, true},
+		{"forks: many\nbudget: 2\nsoak: x\n", []string{"forks", "soak"}, true},
+		{"forks: many\nbudget: 2\nsoak: x\n", []string{"forks"}, false},
+		{"fork: 1\nbudget: 2\n", []string{"forks"}, false},
+		{"gates: [{name: a}]\nbudget: 2\n", []string{"forks"}, false},
+	} {
+		cfg, err := LoadUsable(write(t, c.text), false)
+		if cfg.Budget != 2 || cfg.State != Default().State || Only(err, c.keys...) != c.only {
+			t.Errorf("%q: budget %d, state %s, only %v is %v: %v", c.text, cfg.Budget, cfg.State, c.keys, !c.only, err)
+		}
+	}
+	if _, err := LoadUsable(write(t, "{"), false); err == nil || Only(err) {
+		t.Errorf("no settings at all: %v", err)
 	}
 }
 

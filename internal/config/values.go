@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -46,6 +47,25 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Only reports whether all that is wrong in settings is the values of keys among these. It is true of nil.
+func Only(err error, keys ...string) bool {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err == nil
+	}
+	for _, one := range joined.Unwrap() {
+		var e *Error
+		if nested, ok := one.(interface{ Unwrap() []error }); ok {
+			if !Only(nested.(error), keys...) {
+				return false
+			}
+		} else if !errors.As(one, &e) || !slices.Contains(keys, e.Key) {
+			return false
+		}
+	}
+	return true
+}
+
 // known returns every key of the file, and where its value goes.
 func (c *Config) known() map[string]any {
 	return map[string]any{
@@ -54,7 +74,7 @@ func (c *Config) known() map[string]any {
 		"notify_env": &c.NotifyEnv, "send": word{&c.Send, []string{"always", "change", "failure"}},
 		"versions": word{&c.Versions, []string{"pinned", "latest"}},
 		"forks":    &c.Forks, "budget": &c.Budget, "engine_upgrade": &c.EngineUpgrade,
-		"gates": &c.Gates, "failed_units": &c.FailedUnits, "ara": &c.ARA,
+		"gates": &c.Gates, "failed_units": &c.FailedUnits, "ara": &c.ARA, "keep": &c.Keep,
 		"window": &c.Schedule.Windows, "blackout": &c.Schedule.Blackouts, "timezone": &c.Schedule.Location,
 		"soak": &c.Soak, "host_deadline": &c.HostDeadline, "wave_deadline": &c.WaveDeadline,
 	}
@@ -116,6 +136,12 @@ func (c *Config) set(key, value *yaml.Node) error {
 			return err
 		}
 		*field = ara
+	case *orchestrator.Keep:
+		keep, err := c.keep(value, *field)
+		if err != nil {
+			return err
+		}
+		*field = keep
 	case *bool:
 		if value.Tag != "!!bool" {
 			return refuse("is neither true nor false", "write one of them")

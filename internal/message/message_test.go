@@ -121,6 +121,26 @@ func attended() o.Report {
 	})
 }
 
+// undone is a rollback of prox that ended with an exit code.
+func undone(code int) o.Report {
+	return change(fleet(3), func(r *o.Report) {
+		r.Kind, r.Of, r.ExitCode, r.Waves = o.Rollback, "20261115T040000Z-1a2b3c", &code, r.Waves[1:2]
+		h := &r.Waves[0].Hosts[0]
+		h.Patch.Packages = []o.Package{{Name: "openssl", From: "3.0.13-1", To: "3.0.11-1"}}
+		r.Reason = "undid run 20261115T040000Z-1a2b3c on 1 host; packages changed back: 1"
+		switch code {
+		case o.ExitFailed:
+			r.State, r.Waves[0].State, h.Outcome = o.Failed, o.Failed, o.HostFailed
+			h.Message = "failed since the upgrade began: nginx.service"
+			h.Patch.Failure = &o.Failure{Phase: "services", Reason: h.Message}
+			r.Reason = "wave 1: prox: " + h.Message
+		case o.ExitInterrupted:
+			r.State, r.Waves[0].State, h.Outcome, h.Patch = o.Interrupted, o.Interrupted, o.HostInterrupted, nil
+			r.Reason = "interrupted in wave 1: terminated; interrupted: prox"
+		}
+	})
+}
+
 func all() map[string]Notice {
 	dead := &o.Patch{Failure: &o.Failure{Reason: "no space is left on the host: make room there"}}
 	many := make([]Host, 500)
@@ -130,6 +150,9 @@ func all() map[string]Notice {
 	losses := change(failed(10), func(r *o.Report) { code := o.ExitLosses; r.ExitCode, r.State = &code, o.Passed })
 	return map[string]Notice{
 		"success":       Summary(fleet(3), false, links),
+		"undone":        Summary(undone(o.ExitDone), true, links), // and it calls no failure off
+		"undo-fails":    Summary(undone(o.ExitFailed), false, links),
+		"undo-stopped":  Summary(undone(o.ExitInterrupted), false, links),
 		"success-3000":  Summary(fleet(3000), false, links),
 		"attended":      Summary(attended(), false, links),
 		"failure":       Summary(failed(3), false, links),

@@ -41,6 +41,9 @@ func Summary(r orchestrator.Report, alarmed bool, l Links) Notice {
 	switch {
 	case r.State == orchestrator.Interrupted:
 		m.Level, m.Title = notify.Warning, fmt.Sprintf("Patching was interrupted: %d of %s done", well, count(total, "host"))
+		if r.Kind == orchestrator.Rollback {
+			m.Title = "The rollback of " + members(r) + " was interrupted"
+		}
 		trouble(&m, r)
 		m.Links = l.buttons(runbook)
 		return Notice{Interrupted, m}
@@ -58,6 +61,11 @@ func Summary(r orchestrator.Report, alarmed bool, l Links) Notice {
 		facts(&m, r)
 		m.Links = l.buttons("")
 		return Notice{Recovered, m}
+	case r.Kind == orchestrator.Rollback:
+		m.Level, m.Title = notify.Success, "Rolled back "+members(r)+took
+		facts(&m, r)
+		m.Links = l.buttons("")
+		return Notice{Success, m}
 	case r.Count(orchestrator.Unchanged) == total:
 		m.Level, m.Text = notify.Quiet, ""
 		m.Title = fmt.Sprintf("Nothing to do on %s%s", count(total, "host"), took)
@@ -79,6 +87,8 @@ func headline(r orchestrator.Report) string {
 	}
 	refused := r.Refused()
 	switch {
+	case r.Kind == orchestrator.Rollback:
+		return "The rollback of " + members(r) + " failed"
 	case r.State == orchestrator.Halted && len(refused) > 0:
 		return "Patching was halted by the gate " + refused[0].Gate
 	case len(names) == 0:
@@ -89,6 +99,17 @@ func headline(r orchestrator.Report) string {
 		return "Patching was halted by " + few(names, 2)
 	}
 	return "Patching failed on " + few(names, 2)
+}
+
+// members names the hosts of a run: of a rollback it is one.
+func members(r orchestrator.Report) string {
+	var names []string
+	for _, w := range r.Waves {
+		for _, h := range w.Hosts {
+			names = append(names, h.Name)
+		}
+	}
+	return few(names, 2)
 }
 
 // losses yields the hosts that count against the budget and were tried, with their wave.
@@ -160,6 +181,9 @@ func trouble(m *notify.Message, r orchestrator.Report) {
 	next := "Look at what is named above, mend it, and start another run: hosts that are done are quick."
 	if r.Count(orchestrator.HostInterrupted) > 0 {
 		next = "What runs on an interrupted host goes on there, and the next run finds it. Start another run."
+	}
+	if r.Kind == orchestrator.Rollback {
+		next = "Look at the host, and at what is named above. What is back stays back when the rollback is repeated."
 	}
 	m.Fields = append(m.Fields, notify.Field{Name: "What to do", Value: next})
 }

@@ -1,294 +1,322 @@
-// Package tui draws a run while it goes on: a section a wave, a line a host.
+// Package tui shows a run while it goes on: a section a wave, a line a host.
 //
-//	live := tui.New(os.Stdout, size, color, run.ID, plan)
+//	run := tui.NewRun(id, plan.Pending(), took)
+//	live := tui.New(run, tui.Screen{Out: os.Stdout, Size: size, …})
 //	o.Progress, o.Observe = live.Event, …live.Change…
 //	live.Close()
 //
-// What has ended is printed once and scrolls away like any output; only the
-// wave under way is redrawn in place. A terminal that is too small for all
-// hosts of a wave shows those that are busy, and counts the rest.
+// A [Run] is what is known, from events and changes; [Live] draws it. What has
+// ended is printed once and scrolls away like any output; only the wave under
+// way is redrawn in place. Nobody who tells it something waits for the terminal.
+//
+// Widths and keys are the business of charmbracelet/x/ansi. Its Bubble Tea was
+// tried and not taken, see docs/design.md.
 package tui
 
 import (
-	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
-	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
 
 	"homelab-patch-orchestrate/orchestrator"
 	"homelab-patch-orchestrate/runner"
 )
 
-// refresh is how often elapsed times move.
-const refresh = 250 * time.Millisecond
+const (
+	refresh  = 250 * time.Millisecond // how often elapsed times are looked at
+	frame    = 100 * time.Millisecond // at least, between two drawings
+	patience = 2 * time.Second        // of Close, with a terminal that takes nothing
+	overlaid = 15 * time.Second       // that a line is shown below for want of room above
+	kept     = 500                    // lines and waves above the frame that a drawing anew may need
+)
 
-// Live is a view of one run. Its methods may be called from any goroutine.
+// Screen is a terminal.
+type Screen struct {
+	Out     io.Writer
+	Size    func() (width, height int) // asked before each drawing
+	Color   bool
+	Keys    <-chan Key       // what is pressed; nil if nobody can
+	Resized <-chan os.Signal // that the size may have changed, or that the terminal is ours again; may be nil
+	Now     func() time.Time // nil is time.Now
+}
+
+// Live draws a run on a terminal. Its methods may be called from any goroutine.
 type Live struct {
-	w     io.Writer
-	size  func() (width, height int)
-	color bool
-	run   string // id; an earlier one that is being closed is not drawn
-
-	mu    sync.Mutex
-	waves map[int]*wave
-	now   *wave // the one that is drawn; nil between waves
-	drawn int   // lines of it on the screen
+	*Run
+	s     Screen
+	wake  chan struct{} // has room for one
 	stop  chan struct{}
 	ended chan struct{}
-}
 
-type wave struct {
-	number int
-	state  string
-	began  time.Time
-	hosts  []*host
-}
-
-type host struct {
-	name    string
-	task    string
-	since   time.Time
-	outcome string
-}
-
-// New begins to draw on w. size is asked before each drawing.
-func New(w io.Writer, size func() (width, height int), color bool, run string, plan *orchestrator.Plan) *Live {
-	l := &Live{
-		w: w, size: size, color: color, run: run, waves: map[int]*wave{},
-		stop: make(chan struct{}), ended: make(chan struct{}),
+	queue struct {
+		sync.Mutex
+		above []above // not on the screen yet
 	}
-	for _, pw := range plan.Waves {
-		lw := &wave{number: pw.Number, state: string(orchestrator.Pending)}
-		for _, name := range pw.Names() {
-			lw.hosts = append(lw.hosts, &host{name: name})
-		}
-		l.waves[pw.Number] = lw
+
+	// The rest belongs to the goroutine that draws.
+	width, height int
+	past          []above  // what is on the screen above the frame, or has been
+	drawn         bool     // anything was
+	frame         []string // the lines that are redrawn in place; the cursor is below them
+	from          int      // hosts of the wave shown that are scrolled over
+	shown         *wave
+	said          string // the line that was printed last
+	saidAt        time.Time
+}
+
+// above is what was printed above the frame: a line, or a wave that has ended.
+type above struct {
+	line string
+	wave *wave
+}
+
+// New begins to draw.
+func New(run *Run, s Screen) *Live {
+	if s.Now == nil {
+		s.Now = time.Now
 	}
-	go l.tick()
+	l := &Live{Run: run, s: s, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
+	go l.draw()
 	return l
-}
-
-// tick redraws until Close.
-func (l *Live) tick() {
-	defer close(l.ended)
-	t := time.NewTicker(refresh)
-	defer t.Stop()
-	for {
-		select {
-		case <-l.stop:
-			return
-		case <-t.C:
-			l.mu.Lock()
-			l.draw()
-			l.mu.Unlock()
-		}
-	}
 }
 
 // Close prints what is left to print. Nothing is drawn after it.
 func (l *Live) Close() {
 	close(l.stop)
-	<-l.ended
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.settle()
+	select {
+	case <-l.ended:
+	case <-time.After(patience):
+	}
 }
 
 // Print prints a line above what is drawn.
-func (l *Live) Print(line string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.put(line)
-	l.drawn = 0
-	l.draw()
+func (l *Live) Print(line string) { l.put(above{line: line}) }
+
+// Event follows the tasks of each host.
+func (l *Live) Event(e runner.Event) {
+	l.Run.Event(e)
+	l.rouse()
 }
 
-// Event follows the tasks of each host. The next refresh shows them.
-func (l *Live) Event(e runner.Event) {
-	if e.Host == "" {
-		return
+// Change follows the states of run and waves, and the outcomes of hosts.
+func (l *Live) Change(c orchestrator.Change) {
+	if over := l.change(c); over != nil {
+		l.put(above{wave: over})
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.now == nil {
-		return
+	l.rouse()
+}
+
+// Say sets in words what the run does besides patching.
+func (l *Live) Say(words string) {
+	l.Run.Say(words)
+	l.rouse()
+}
+
+func (l *Live) put(a above) {
+	l.queue.Lock()
+	l.queue.above = append(l.queue.above, a)
+	l.queue.Unlock()
+	l.rouse()
+}
+
+func (l *Live) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it is awake
 	}
-	for _, h := range l.now.hosts {
-		if h.name != e.Host {
+}
+
+// draw draws when there is something new, and as time passes, until Close.
+func (l *Live) draw() {
+	defer close(l.ended)
+	tick := time.NewTicker(refresh)
+	defer tick.Stop()
+	for {
+		l.paint(false)
+		pause := time.NewTimer(frame)
+		select {
+		case <-l.stop:
+		case <-pause.C:
+		case s := <-l.s.Resized: // what is to be seen is broken: at once
+			l.regain(s)
 			continue
 		}
-		switch e.Kind {
-		case runner.KindBegin:
-			h.task, h.since = e.Task, e.Time
-		case runner.KindRetry: // how far it is, in its own words
-			if h.task = e.Task; e.Msg != "" {
-				h.task += ": " + e.Msg
+		select {
+		case <-l.stop:
+			pause.Stop()
+			l.paint(true)
+			return
+		case <-l.wake:
+		case <-tick.C:
+		case key, ok := <-l.s.Keys:
+			if !ok {
+				l.s.Keys = nil
 			}
-		case runner.KindResult:
-			if !e.Ignored && (e.Status == runner.StatusFailed || e.Status == runner.StatusUnreachable) {
-				h.task = string(e.Status) + " in " + e.Task
-			}
-		case runner.KindStall:
-			h.task = "no progress in " + e.Task
+			l.press(key)
+		case s := <-l.s.Resized:
+			l.regain(s)
 		}
 	}
 }
 
-// Change follows the states of waves and the outcomes of hosts.
-func (l *Live) Change(c orchestrator.Change) {
-	if c.Run != l.run || c.Wave == nil {
-		return
+// regain has all drawn anew after a stop: others have written meanwhile.
+func (l *Live) regain(s os.Signal) {
+	if s == syscall.SIGCONT {
+		l.width = 0
+	}
+}
+
+// press scrolls.
+func (l *Live) press(key Key) {
+	page := max(1, l.height-4)
+	switch key {
+	case Up:
+		l.from--
+	case Down:
+		l.from++
+	case PageUp:
+		l.from -= page
+	case PageDown:
+		l.from += page
+	case Redraw:
+		l.width = 0
+	}
+}
+
+// scroll is how many hosts are scrolled over, where that many lines are for all:
+// none of a wave that has just begun, and never beyond its end.
+func (l *Live) scroll(room int) int {
+	w := l.unfinished()
+	if w != l.shown {
+		l.shown, l.from = w, 0
+	}
+	most := 0
+	if w != nil && len(w.hosts) > room-2 {
+		most = len(w.hosts) - max(0, room-3)
+	}
+	l.from = min(max(0, l.from), most)
+	return l.from
+}
+
+// paint brings the screen up to date, in one write.
+func (l *Live) paint(last bool) {
+	l.queue.Lock()
+	news := l.queue.above
+	l.queue.above = nil
+	l.queue.Unlock()
+	if over := l.unfinished(); last && over != nil {
+		news = append(news, above{wave: over})
+	}
+	l.past = append(l.past, news...)
+	if n := len(l.past); n > kept {
+		l.past = l.past[n-kept:]
+	}
+	width, height := l.s.Size()
+	look := look{width: width, room: max(1, height-1), color: l.s.Color, keys: l.s.Keys != nil, at: l.s.Now()}
+	look.from = l.scroll(look.room)
+	var lines []string
+	if !last {
+		lines = l.view(look)
+	}
+	l.overlay(news, look, lines)
+	var b strings.Builder
+	switch {
+	case l.drawn && (width != l.width || height != l.height):
+		l.anew(&b, look, lines)
+	case len(news) > 0:
+		b.WriteString(up(len(l.frame)))
+		for _, a := range news {
+			l.print(&b, a, look)
+		}
+		redraw(&b, nil, lines)
+		b.WriteString(ansi.EraseScreenBelow)
+	case !slices.Equal(l.frame, lines):
+		b.WriteString(up(len(l.frame)))
+		redraw(&b, l.frame, lines)
+		if len(lines) < len(l.frame) {
+			b.WriteString(ansi.EraseScreenBelow)
+		}
+	}
+	l.width, l.height, l.frame, l.drawn = width, height, lines, true
+	if b.Len() > 0 {
+		io.WriteString(l.s.Out, b.String())
+	}
+}
+
+// overlay shows what was printed last for a while where it can be seen, if the
+// frame leaves no room for it above.
+func (l *Live) overlay(news []above, look look, lines []string) {
+	for _, a := range news {
+		if a.wave == nil {
+			l.said, l.saidAt = a.line, look.at
+		}
+	}
+	if n := len(lines); n > 0 && l.said != "" && look.at.Sub(l.saidAt) < overlaid && look.room-n < len(l.rows(above{line: l.said}, look)) {
+		lines[n-1] = cut(l.said, look.width)
+	}
+}
+
+// anew clears the screen and draws all of it. A terminal that has become
+// narrower has broken the lines that were there, or has not, and nobody can
+// tell where what was drawn stands now.
+func (l *Live) anew(b *strings.Builder, look look, lines []string) {
+	for row := range look.room + 1 {
+		b.WriteString(ansi.CursorPosition(1, row+1) + ansi.EraseEntireLine)
+	}
+	b.WriteString(ansi.CursorHomePosition)
+	room := look.room - len(lines)
+	var rows []string
+	for i := len(l.past) - 1; i >= 0 && len(rows) < room; i-- {
+		rows = append(l.rows(l.past[i], look), rows...)
+	}
+	redraw(b, nil, append(rows[max(0, len(rows)-room):], lines...))
+}
+
+// rows is what was printed above as the lines that it takes.
+func (l *Live) rows(a above, look look) []string {
+	if a.wave == nil {
+		return strings.Split(ansi.HardwrapWc(a.line, max(1, look.width), true), "\n")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.waves[*c.Wave]
-	if w == nil {
+	look.room = 0
+	return a.wave.section(look)
+}
+
+// print prints something for good. A line that is too long is left to the
+// terminal, which knows then that it is one.
+func (l *Live) print(b *strings.Builder, a above, look look) {
+	if a.wave == nil {
+		b.WriteString(ansi.EraseScreenBelow + a.line + "\r\n")
 		return
 	}
-	if c.Host != "" {
-		for _, h := range w.hosts {
-			if h.name == c.Host {
-				h.outcome, h.task = c.To, c.Reason
-			}
+	redraw(b, nil, l.rows(a, look))
+}
+
+// redraw draws lines over old ones, from where the cursor is. Whatever a
+// terminal takes for the width of a line, it takes one row.
+func redraw(b *strings.Builder, old, lines []string) {
+	b.WriteString(ansi.ResetModeAutoWrap)
+	for i, line := range lines {
+		if i < len(old) && old[i] == line {
+			b.WriteString("\n")
+			continue
 		}
-		return
+		b.WriteString(ansi.EraseEntireLine + line + "\r\n")
 	}
-	if w.state = c.To; c.To == string(orchestrator.Running) {
-		l.settle()
-		w.began, l.now = c.Time, w
-	}
-	l.draw()
+	b.WriteString(ansi.SetModeAutoWrap)
 }
 
-// settle leaves the wave on the screen for good.
-func (l *Live) settle() {
-	if l.now == nil {
-		return
+// up moves to the first column n lines above.
+func up(n int) string {
+	if n == 0 {
+		return "\r"
 	}
-	l.put(l.lines(len(l.now.hosts))...)
-	l.now, l.drawn = nil, 0
+	return "\r" + ansi.CursorUp(n)
 }
-
-// put replaces what is drawn by lines, in one write, so that nothing flickers.
-func (l *Live) put(lines ...string) {
-	var b strings.Builder
-	if l.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", l.drawn)
-	}
-	for _, line := range lines {
-		b.WriteString(line + "\n")
-	}
-	io.WriteString(l.w, b.String())
-	l.drawn = len(lines)
-}
-
-func (l *Live) draw() {
-	if l.now == nil {
-		return
-	}
-	_, height := l.size()
-	l.put(l.lines(max(3, height-4))...)
-}
-
-// lines draws the wave with at most room hosts, the busy ones first.
-func (l *Live) lines(room int) []string {
-	w := l.now
-	width, _ := l.size()
-	head := fmt.Sprintf("wave %d  %s", w.number, l.paint(w.state))
-	if w.state == string(orchestrator.Running) {
-		head += "  " + Elapsed(time.Since(w.began))
-	}
-	lines := []string{head}
-	names := 8
-	for _, h := range w.hosts {
-		names = min(max(names, utf8.RuneCountInString(h.name)), 40)
-	}
-	shown := w.hosts
-	if len(shown) > room {
-		shown = nil
-		for _, busy := range []bool{true, false} {
-			for _, h := range w.hosts {
-				if (h.outcome == "" && h.task != "") == busy && len(shown) < room {
-					shown = append(shown, h)
-				}
-			}
-		}
-	}
-	for _, h := range shown {
-		line := fmt.Sprintf("  %-*s  ", names, cut(h.name, names))
-		left := max(10, width-names-5)
-		switch {
-		case h.outcome != "":
-			line += l.paint(h.outcome)
-			if note := cut(oneLine(h.task), left-len(h.outcome)-2); h.task != "" && note != "" {
-				line += "  " + note
-			}
-		case h.task != "":
-			column := min(60, left-8)
-			line += fmt.Sprintf("%-*s  %s", column, cut(oneLine(h.task), column), Elapsed(time.Since(h.since)))
-		default:
-			line += "waiting"
-		}
-		lines = append(lines, line)
-	}
-	if n := len(w.hosts) - len(shown); n > 0 {
-		lines = append(lines, fmt.Sprintf("  … and %d more", n))
-	}
-	return lines
-}
-
-// paint colours a state or an outcome.
-func (l *Live) paint(word string) string { return Paint(l.color, word) }
-
-// Paint colours a state or an outcome: green is well, yellow wants a look, red
-// is not well. Without color the word stays as it is.
-func Paint(color bool, word string) string {
-	code := ""
-	switch word {
-	case "passed", "patched", "unchanged":
-		code = "32"
-	case "held", "soaking", "interrupted", "not-attempted", "awaiting-reboot":
-		code = "33"
-	case "failed", "halted", "unreachable":
-		code = "31"
-	}
-	if !color || code == "" {
-		return word
-	}
-	return "\x1b[" + code + "m" + word + "\x1b[0m"
-}
-
-// Elapsed is a duration as a clock shows it: 0:07, 12:34, 1:02:03.
-func Elapsed(d time.Duration) string {
-	s := int(max(0, d).Seconds())
-	if s < 3600 {
-		return fmt.Sprintf("%d:%02d", s/60, s%60)
-	}
-	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
-}
-
-// oneLine keeps a terminal safe from what a host printed.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return ' '
-		}
-		return r
-	}, strings.TrimSpace(s))
-}
-
-// cut shortens s to at most n characters and says that it did.
-func cut(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	if n < 2 {
-		return ""
-	}
-	return string([]rune(s)[:n-1]) + "…"
-}
-
-// Line makes of s one line of at most n characters that a terminal can take.
-func Line(s string, n int) string { return cut(oneLine(s), n) }

@@ -77,7 +77,9 @@ def kept(data):
     """A result without the module's arguments, which are long, and of which not all modules know the secret
     ones, and without the exception that 2.19 leaves in a hidden one."""
     hidden = {'invocation', 'exception'} if 'censored' in data else {'invocation'}
-    return {k: v for k, v in data.items() if k not in hidden}
+    return {
+        k: kept(v) if k == 'async_result' and isinstance(v, dict) else v  # of an async task that took too long
+        for k, v in data.items() if k not in hidden}
 
 
 def others(mark, control):

@@ -1,10 +1,12 @@
 #!/usr/bin/python
 """One action of the patching role on a host. The work is in module_utils; this is its face to Ansible."""
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.homelab_doctor import doctor
 from ansible.module_utils.homelab_health import health
 from ansible.module_utils.homelab_plan import look, plan
+from ansible.module_utils.homelab_rollback import preview
 from ansible.module_utils.homelab_system import Failure
-from ansible.module_utils.homelab_unit import prepare, record, settle, upgrade
+from ansible.module_utils.homelab_unit import begun, prepare, record, settle, upgrade
 
 DOCUMENTATION = r'''
 module: homelab_patch
@@ -18,10 +20,11 @@ options:
       - C(prepare) has a unit plan and download the upgrade of a run, and waits for it. No package is changed.
       - C(upgrade) takes the host's lease, and has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
         a reboot; C(record) writes the host's metrics, has units of the host write them from then on, marks the
-        result of I(run) as published and gives the lease up; C(health) returns I(homelab_health), what systemd says now.
+        result of I(run) as published and gives the lease up; C(health) returns I(homelab_health), what systemd says now;
+        C(doctor) returns I(homelab_doctor), what a run would stumble over.
     type: str
     required: true
-    choices: [look, plan, prepare, upgrade, settle, record, health]
+    choices: [look, plan, prepare, upgrade, settle, record, health, doctor]
   run:
     description: Id of the run. Empty for C(look) makes one up, which is returned in the result.
     type: str
@@ -37,13 +40,15 @@ options:
       lock_timeout: {type: int, required: true}
       min_free_mib: {type: dict, required: true}
       remove_unattended_upgrades: {type: bool, required: true}
+      keep_replaced_mib: {type: int, required: true}
+      idle: {type: bool, default: false}
       textfile_dir: {type: path, required: true}
   detailed:
     description: Whether C(plan) plans with lists of this moment, and tells all that can be foreseen.
     type: bool
     default: false
   plan:
-    description: Versions of the run, for C(prepare) and C(upgrade). Without it they are whatever the mirror has.
+    description: Versions of the run, for C(prepare), C(upgrade) and C(plan). Without it they are whatever the mirror has.
     type: dict
     suboptions:
       id: {type: str, required: true, description: Of the plan; the same for all hosts.}
@@ -51,6 +56,16 @@ options:
       packages: {type: dict, description: 'Version by name, empty for a removal. Missing: the host was not prepared.'}
       archives: {type: dict, description: 'Of a host that was not prepared: hashes of what other hosts were planned by, by suite and architecture.'}
       others: {type: dict, description: 'Of a host that was not prepared: the versions of other hosts, by suite and architecture.'}
+  rollback:
+    description:
+      - Has C(plan) and C(upgrade) undo a run instead. Its id, the packages as it changed them, the units that had failed
+        before it, and for C(upgrade) the packages of the result of C(plan), from which the host must not differ.
+    type: dict
+    suboptions:
+      of: {type: str, required: true}
+      packages: {type: list, elements: dict, required: true}
+      failed_units: {type: list, elements: str, required: true}
+      shown: {type: list, elements: dict, default: []}
   wait:
     description: Seconds that C(prepare), C(upgrade) and C(settle) wait at most before they return.
     type: int
@@ -66,17 +81,21 @@ def act(module):
     """Carry out the action; returns what the task returns."""
     p = module.params
     if p['action'] == 'look':
-        return {'result': look(p['run'])}
+        return {'result': look(p['run']), 'begun': begun(p['run'])}
+    if p['action'] == 'plan' and p['rollback']:
+        return {'result': preview(p['rollback'], p['run'])}
     if p['action'] == 'plan':
-        return {'result': plan(p['policy'], p['run'], p['detailed'])}
+        return {'result': plan(p['policy'], p['run'], p['detailed'], p['plan'])}
     if p['action'] == 'health':
         return {'homelab_health': health()}
+    if p['action'] == 'doctor':
+        return {'homelab_doctor': doctor(p['policy'])}
     if module.check_mode:
         return {'skipped': True, 'msg': 'not in check mode'}
     if p['action'] == 'prepare':
         return prepare(p['run'], p['policy'], p['wait'], p['plan'])
     if p['action'] == 'upgrade':
-        return upgrade(p['run'], p['policy'], p['wait'], p['plan'])
+        return upgrade(p['run'], p['policy'], p['wait'], p['plan'], p['rollback'])
     if p['action'] == 'settle':
         return {'result': settle(p['run'], p['wait'])}
     changed, warnings = record(p['run'], p['policy'], p['success'])
@@ -88,7 +107,7 @@ def act(module):
 def main():
     module = AnsibleModule(supports_check_mode=True, argument_spec={
         'action': {'type': 'str', 'required': True, 'choices': [
-            'look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'health']},
+            'look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'health', 'doctor']},
         'run': {'type': 'str', 'default': ''},
         'policy': {'type': 'dict', 'options': {
             'upgrade_type': {'type': 'str', 'choices': ['security', 'security_only', 'dist'], 'required': True},
@@ -98,6 +117,8 @@ def main():
             'lock_timeout': {'type': 'int', 'required': True},
             'min_free_mib': {'type': 'dict', 'required': True},
             'remove_unattended_upgrades': {'type': 'bool', 'required': True},
+            'keep_replaced_mib': {'type': 'int', 'required': True},
+            'idle': {'type': 'bool', 'default': False},
             'textfile_dir': {'type': 'path', 'required': True},
         }},
         'detailed': {'type': 'bool', 'default': False},
@@ -107,6 +128,12 @@ def main():
             'packages': {'type': 'dict'},
             'archives': {'type': 'dict'},
             'others': {'type': 'dict'},
+        }},
+        'rollback': {'type': 'dict', 'options': {
+            'of': {'type': 'str', 'required': True},
+            'packages': {'type': 'list', 'elements': 'dict', 'required': True},
+            'failed_units': {'type': 'list', 'elements': 'str', 'required': True},
+            'shown': {'type': 'list', 'elements': 'dict', 'default': []},
         }},
         'wait': {'type': 'int', 'default': 60},
         'success': {'type': 'bool', 'default': False},

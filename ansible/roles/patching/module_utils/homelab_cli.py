@@ -5,6 +5,7 @@ import sys
 
 from . import homelab_metrics as metrics
 from . import homelab_prepare as prepare
+from . import homelab_rollback as rollback
 from . import homelab_upgrade as upgrade
 from .homelab_apt import LIVE
 from .homelab_system import REQUEST, read_json
@@ -26,7 +27,7 @@ def main(argv):
         print('homelab-patch: needs root', file=sys.stderr)
         return 1
     if args.command == 'apply':
-        upgrade.apply()
+        upgrade.apply(rollback.request(REQUEST))
         return 0
     if args.command == 'prepare':
         prepare.prepare()

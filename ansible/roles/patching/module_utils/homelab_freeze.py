@@ -2,6 +2,7 @@
 
 An apt-get that is given options() sees this archive and no later one, whatever the mirror has meanwhile.
 """
+import contextlib
 import glob
 import hashlib
 import os
@@ -10,6 +11,7 @@ import shutil
 import time
 
 from . import homelab_apt as apt
+from . import homelab_replaced as replaced
 from .homelab_lists import LISTS, TIMEOUTS
 from .homelab_system import Failure, read_json, read_text, run, tail, write_json
 
@@ -63,7 +65,15 @@ def make(plan, late=False):
 
 
 def clear():
-    """Give the room back."""
+    """Give the room back. What was installed from here goes to apt's cache, where an apt-get without a plan would have left
+    it: the next upgrade keeps it from there for a way back."""
+    downloaded = glob.glob(glob.escape(FOLDER) + '/*/archives/*.deb')
+    here = {p['file'] for p in replaced.details(list(apt.installed())).values()} if downloaded else set()
+    for path in downloaded:
+        name = os.path.basename(path)
+        if name in here:
+            with contextlib.suppress(OSError):      # another file system, say: no reason not to patch
+                os.rename(path, os.path.join(replaced.CACHE, name))
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 

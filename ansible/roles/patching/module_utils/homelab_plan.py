@@ -1,4 +1,5 @@
 """What would be done, read only: the survey that the upgrade acts on, and check mode's plan."""
+import contextlib
 import os
 import re
 import time
@@ -201,6 +202,21 @@ def short_of_space(policy, names):
     return short
 
 
+def space(policy):
+    """The file systems that the policy names and the host has, each once: what is free there, and what has to be."""
+    found = {}
+    for path, least in sorted(policy['min_free_mib'].items()):
+        if not os.path.isdir(path):
+            continue
+        stat = os.statvfs(path)
+        here = found.setdefault(os.stat(path).st_dev, {
+            'paths': [], 'free_mib': stat.f_bavail * stat.f_frsize >> 20, 'least_mib': 0,
+            'read_only': bool(stat.f_flag & os.ST_RDONLY)})
+        here['paths'].append(path)
+        here['least_mib'] = max(here['least_mib'], int(least))
+    return list(found.values())
+
+
 def pending(options=apt.PRIVATE):
     """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out. None if apt cannot say."""
     sim = apt.simulate(COMMANDS['security'], options=options)
@@ -213,18 +229,21 @@ def pending(options=apt.PRIVATE):
             'held': len(waiting), 'kept_back': len([n for n in sim['kept'] if n not in holds])}
 
 
-def plan(policy, run_id, detailed=False):
+def plan(policy, run_id, detailed=False, given=None):
     """The result of check mode: what an upgrade would change. Writes nothing that outlives it.
 
-    detailed plans with lists of this moment, however new the host's own are, and tells all that can be foreseen.
+    detailed plans with lists of this moment, however new the host's own are, and tells all that can be foreseen. given is the
+    plan of the run: then it is what the upgrade will do by that, with the lists that were kept for it.
     """
     result = look(run_id)
     result['check'] = True
     if result['hold']:
         return result
-    with lists.recent(-1 if detailed else policy['lists_max_age']) as (options, age, warnings):
+    kept = freeze.made(given['id']) if given else 0
+    planned = contextlib.nullcontext((apt.PRIVATE + freeze.options(given['id']), max(0, int(time.time()) - kept), [])) if kept else None
+    with planned or lists.recent(-1 if detailed else policy['lists_max_age']) as (options, age, warnings):
         result.update(lists_age_seconds=age, warnings=warnings)
-        would_change(policy, result, options)
+        would_change(policy, result, options, given)
         if detailed:
             forecast.tell(result, options)
     result['dpkg_audit'] = apt.audit()

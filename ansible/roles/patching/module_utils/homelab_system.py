@@ -21,6 +21,7 @@ METRICS = STATE + '/metrics.json'       # what patch.prom must remember between 
 APT_LOG = STATE + '/apt.log'
 APT_STATUS = STATE + '/apt.status'
 LOCK = STATE + '/lock'
+REPLACED = STATE + '/replaced'           # by run, the .debs of what it replaced
 LEASE = STATE + '/lease.json'           # who keeps ansible-pull away from this host, and for how long
 HOLD = '/etc/homelab/MAINTENANCE'
 UNIT = 'homelab-patch.service'
@@ -201,6 +202,6 @@ def empty_result(run_id='', check=False):
         'reboot_required': False, 'reboot_reasons': [], 'reboot_forecast': '', 'reboot_due': False, 'rebooted': False, 'reboot_futile': False,
         'kernel': {'running': '', 'installed': '', 'state': 'unknown'},
         'services_restarted': [], 'failed_units': {'before': [], 'after': []},
-        'dpkg_audit': '', 'reattached': False, 'failure': None,
+        'dpkg_audit': '', 'reattached': False, 'replaced': {'kept': [], 'missing': []}, 'rollback': None, 'failure': None,
         'suite': '', 'architecture': '', 'archives': {}, 'conffile_prompts': [], 'services_forecast': [],
     }

@@ -6,13 +6,14 @@ import time
 import zipfile
 
 from . import (homelab_apt, homelab_cli, homelab_forecast, homelab_freeze, homelab_lease, homelab_lists, homelab_metrics,
-               homelab_plan, homelab_prepare, homelab_reboot, homelab_system, homelab_timer, homelab_upgrade)
+               homelab_plan, homelab_prepare, homelab_reboot, homelab_replaced, homelab_rollback, homelab_system,
+               homelab_timer, homelab_upgrade)
 from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARE_UNIT, PREPARED, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT,
                              Failure, boot_id, caller, empty_result, failed_units, finished_starting, has_systemd, locked,
                              read_json, read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
 
 MODULES = (homelab_apt, homelab_cli, homelab_forecast, homelab_freeze, homelab_lists, homelab_metrics, homelab_plan,
-           homelab_prepare, homelab_reboot, homelab_system, homelab_upgrade)
+           homelab_prepare, homelab_reboot, homelab_replaced, homelab_rollback, homelab_system, homelab_upgrade)
 
 
 def program():
@@ -42,7 +43,7 @@ def install():
     return True
 
 
-def start(run_id, policy, plan):
+def start(run_id, policy, plan=None, back=None):
     """Start the unit for this run; whether that changed the program. Called with the lock held: nobody else starts one.
 
     The result of before goes: what it had changed is still in before.json, unless it was published.
@@ -50,7 +51,7 @@ def start(run_id, policy, plan):
     changed = install()
     remove(PROGRESS)
     remove(RESULT)
-    write_json(REQUEST, {'run': run_id, 'policy': policy, 'plan': plan, 'caller': caller()})
+    write_json(REQUEST, {'run': run_id, 'policy': policy, 'plan': plan, 'rollback': back, 'caller': caller()})
     # nothing that happens to the program may cut dpkg: a stop tells it alone, and it lets dpkg finish
     transient(UNIT, 'homelab-patch: upgrade of this host', 'apply',
               ('--property=KillMode=process', '--property=TimeoutStopSec=1800', '--property=OOMPolicy=continue'))
@@ -93,8 +94,8 @@ def transient(unit, description, command, properties):
         raise Failure('start', 'the upgrade could not be started: %s' % (done.stderr.strip() or 'no reason given'))
 
 
-def upgrade(run_id, policy, wait, plan=None):
-    """Have the host upgraded once for this run, waiting up to wait seconds for its end.
+def upgrade(run_id, policy, wait, plan=None, back=None):
+    """Have the host upgraded once for this run, waiting up to wait seconds for its end. With back, a run is undone instead.
 
     May be called again and again with the same run, after a lost link or by an orchestrator that was cut short as well:
     the unit is started once a run. A unit of another run that is still at work is waited for first, and so is an
@@ -122,23 +123,35 @@ def upgrade(run_id, policy, wait, plan=None):
                 if request.get('run') == run_id and not report:
                     return {'state': 'done', 'changed': True, 'result': lost(run_id)}
                 if not unit_active(unit=PREPARE_UNIT):      # it may be at work still, after a lost link
-                    changed = start(run_id, policy, plan)
+                    changed = start(run_id, policy, plan, back)
                     continue
         if time.monotonic() >= deadline:
-            return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'
-                    if pulling else progress(request.get('run'), run_id)}
+            if pulling:
+                return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'}
+            return dict(progress(request.get('run'), run_id), state='running', changed=changed)
         time.sleep(0.5)
 
 
+def begun(run_id):
+    """What was begun on this host under this id before: 'upgrade', 'idle' (see Upgrade.steps), or '' for nothing."""
+    request = read_json(REQUEST) or {}
+    if not run_id or request.get('run') != run_id:
+        return ''
+    return 'idle' if request.get('policy', {}).get('idle') else 'upgrade'
+
+
 def progress(at_work, run_id):
-    """How far the unit is, in words."""
+    """How far the unit is: msg in words, and progress, for who draws it, with the phase and the packages done of total."""
     seen = read_json(PROGRESS) or {}
-    words = 'still running, %s' % (seen.get('phase') or 'just started')
-    if seen.get('total'):
-        done = {line.split(':')[1] for line in read_text(APT_STATUS).splitlines()
-                if line.startswith('pmstatus:') and ':Installed ' in line}
-        words += ', %d of %d packages' % (len(done), seen['total'])
-    return words if at_work == run_id else words + ' (begun by run %s)' % at_work
+    phase, total, done = seen.get('phase') or 'just started', seen.get('total') or 0, 0
+    words = 'still running, %s' % phase
+    if total:
+        done = len({line.split(':')[1] for line in read_text(APT_STATUS).splitlines()
+                    if line.startswith('pmstatus:') and ':Installed ' in line})
+        words += ', %d of %d packages' % (done, total)
+    if at_work != run_id:
+        words += ' (begun by run %s)' % at_work
+    return {'msg': words, 'progress': {'phase': phase, 'done': done, 'total': total}}
 
 
 def lost(run_id):
@@ -209,7 +222,7 @@ def publish(run_id, policy, success):
     report = read_json(RESULT) or {}
     if report.get('run') != run_id:
         return False, list(filter(None, [homelab_metrics.publish(policy['textfile_dir'])]))
-    upgraded = sum(1 for p in report['result']['packages'] if p['to'])
+    upgraded = None if report['result'].get('rollback') else sum(1 for p in report['result']['packages'] if p['to'])
     warning = homelab_metrics.publish(policy['textfile_dir'], upgraded, success, report['pending'],
                                       report['result']['reboot_required'])
     with locked():

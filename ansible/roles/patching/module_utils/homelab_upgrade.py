@@ -16,7 +16,8 @@ from . import homelab_lists as lists
 from . import homelab_metrics as metrics
 from . import homelab_plan as plan
 from . import homelab_reboot as reboot
-from .homelab_system import (APT_LOG, APT_STATUS, BEFORE, ENV, PROGRESS, REQUEST, RESULT, Failure, boot_id,
+from . import homelab_replaced as replaced
+from .homelab_system import (APT_LOG, APT_STATUS, BEFORE, ENV, PROGRESS, RESULT, Failure, boot_id,
                              empty_result, failed_units, read_json, read_text, run, tail, write_durable, write_json)
 
 LOCKS = ('/var/lib/dpkg/lock-frontend', '/var/lib/dpkg/lock', '/var/lib/apt/lists/lock', '/var/cache/apt/archives/lock')
@@ -40,10 +41,12 @@ class Upgrade:
         self.stopping = False
 
     def steps(self):
-        """Each phase in its order, by the name that a failure gives it."""
-        return (('lock', self.wait_for_dpkg), ('dpkg', self.repair), ('space', self.check_space),
+        """Each phase in its order, by the name that a failure gives it. An idle run changes no package: there was nothing to
+        do when it was asked whether the operator's own tasks are to be run before."""
+        steps = (('lock', self.wait_for_dpkg), ('dpkg', self.repair), ('space', self.check_space),
                 ('lists', self.refresh), ('remove', self.remove_unattended), ('upgrade', self.upgrade),
                 ('autoremove', self.autoremove), ('services', self.restart_services))
+        return [s for s in steps if not self.policy.get('idle') or s[0] not in ('remove', 'autoremove')]
 
     def carry_out(self):
         try:
@@ -127,13 +130,23 @@ class Upgrade:
         self.result.update(held_packages=found['held'], kept_back=found['kept_back'], excluded=found['excluded'])
         if not found['install'] and not found['remove']:
             return
+        if self.policy.get('idle'):
+            self.warn('there is something to upgrade since a moment ago, when patching_pre_tasks had no reason to run: left for '
+                      'the next run')
+            return
         self.check_space(list(found['install']))
         self.security.update(n for n, p in found['install'].items() if p['security'])
         write_json(BEFORE, dict(read_json(BEFORE), security=sorted(self.security)))
         if self.plan:
             freeze.download(found['command'], found['pins'], self.options)
+        self.keep_replaced([n for n, p in found['install'].items() if p['from']] + list(found['remove']))
         self.progress('upgrade', len(found['install']) + len(found['remove']))
         self.apt_get(self.options + found['command'], found['pins'])
+
+    def keep_replaced(self, names):
+        self.progress('keep')
+        self.result['replaced'], warnings = replaced.keep(self.result['run'], names, self.policy)
+        self.result['warnings'] += warnings
 
     def autoremove(self):
         names = plan.removable(self.policy, os.uname().release, options=apt.LIVE + self.options)
@@ -272,10 +285,8 @@ def process_name(pid):
     return 'process %d (%s)' % (pid, command[:120] or 'unknown')
 
 
-def apply():
-    """Carry out the request that was left in the state directory."""
-    upgrade = Upgrade(read_json(REQUEST))
-
+def apply(upgrade):
+    """Carry out what the unit was asked to do, and let no stop cut it."""
     def stop(_signal, _frame):
         upgrade.stopping = True     # dpkg in the middle of its work is never cut: the step ends, the next is not begun
 

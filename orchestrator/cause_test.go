@@ -206,6 +206,8 @@ func TestWhyLost(t *testing.T) {
 		{runner.Failed, "ansible", "no space is left on the host: make room there", CauseDisk},
 		{runner.Failed, "lists", "the package lists are 99 hours old", CauseLists},
 		{runner.Failed, "plan", "apt-get cannot plan the upgrade: unmet dependencies", CauseApt},
+		{runner.Failed, "drift", "plan drift: openssl 2 is planned and cannot be had: run again, which makes a new plan", CauseDrift},
+		{runner.Failed, "download", "what the upgrade needs cannot be downloaded: no route", CauseLists},
 		{runner.Failed, "upgrade", "apt-get failed: Sub-process returned an error code", CauseApt},
 		{runner.Failed, "upgrade", "package x failed: installed x package post-installation script subprocess returned error exit status 1", CausePostinst},
 		{runner.Failed, "services", "failed since the upgrade began: nginx.service", CauseHealth},

@@ -61,6 +61,17 @@ class Copy(Files):
         freeze.clear()
         self.assertFalse(os.path.exists(freeze.FOLDER))
 
+    def test_what_was_installed_goes_to_the_cache_of_apt(self):
+        os.mkdir(self.folder + '/debs')
+        self.patch(freeze.replaced, 'CACHE', self.folder + '/debs')
+        self.patch(freeze.apt, 'installed', lambda: {'app': '2'})
+        self.patch(freeze.replaced, 'details', lambda names: {n: {'file': n + '_2_all.deb'} for n in names})
+        freeze.make('a')
+        for name in ('app_2_all.deb', 'app_3_all.deb'):     # the other was downloaded, and never installed
+            self.write('cache/a/archives/' + name, name)
+        freeze.make('b')
+        self.assertEqual((os.listdir(self.folder + '/debs'), os.listdir(freeze.FOLDER)), (['app_2_all.deb'], ['b']))
+
     def test_an_id_is_no_path(self):
         for bad in ('../etc', '', 'a/b', '.', 'a\n'):
             with self.assertRaises(system.Failure):

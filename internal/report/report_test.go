@@ -50,12 +50,18 @@ func fill(v reflect.Value, depth int) {
 		fill(v.Index(0), depth)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf(o.Patched), reflect.ValueOf(1))
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key, depth)
+		fill(value, depth)
+		if v.Type().Key() == reflect.TypeFor[o.Outcome]() {
+			key.SetString(string(o.Patched))
+		}
+		v.SetMapIndex(key, value)
 	case reflect.String:
 		v.SetString("x")
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(1)
 	case reflect.Float64:
 		v.SetFloat(1)

@@ -135,7 +135,7 @@ func TestUniverses(t *testing.T) {
 		})
 		lab.Packages(new...)
 		lab.RepoState("old")
-		before := versions(t, lab, fleet)
+		before := universeVersions(t, lab, fleet)
 		out := run(t, lab, "plan", "--json", "--out", "/root/plan")
 		if out.Code != 0 && out.Code != 4 {
 			t.Fatalf("plan: %d\n%s", out.Code, out.words())
@@ -150,7 +150,7 @@ func TestUniverses(t *testing.T) {
 		}
 		done := run(t, lab, args...)
 		ev.Call(fmt.Sprintf("round %d: `%s`", round, strings.Join(args, " ")), done.Output, done.Took, last(done.Stdout))
-		after := versions(t, lab, fleet)
+		after := universeVersions(t, lab, fleet)
 		for _, w := range plan.Waves {
 			for _, h := range w.Hosts {
 				want, got := map[string]string{}, map[string]string{}
@@ -183,7 +183,7 @@ func TestUniverses(t *testing.T) {
 }
 
 // versions is what dpkg has installed, by host.
-func versions(t *testing.T, lab *e2e.Lab, fleet []string) map[string]map[string]string {
+func universeVersions(t *testing.T, lab *e2e.Lab, fleet []string) map[string]map[string]string {
 	t.Helper()
 	var mu sync.Mutex
 	all := map[string]map[string]string{}

@@ -125,13 +125,19 @@ func (s site) want(t *testing.T, code int, words ...string) {
 // bare gives a bare controller what docs/install.md asks for: Ansible, the program, the playbooks, and a key of an admin's.
 func bare(t *testing.T, lab *e2e.Lab) {
 	t.Helper()
+	lab.Exec(controller, "apt-get", "-qq", "update")
+	lab.Exec(controller, "apt-get", "-qq", "-y", "--no-install-recommends", "install", "ansible-core")
+	pushSite(t, lab)
+	lab.Push(controller, filepath.Join(lab.Dir(), "key"), "/root/.ssh/id_ed25519")
+}
+
+// pushSite brings the program and the playbooks to the controller, where siteHosts and converge look for them.
+func pushSite(t *testing.T, lab *e2e.Lab) {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab.Exec(controller, "apt-get", "-qq", "update")
-	lab.Exec(controller, "apt-get", "-qq", "-y", "--no-install-recommends", "install", "ansible-core")
 	lab.Push(controller, path, "/root/program")
 	lab.Push(controller, filepath.Join("..", "ansible"), "/root/ansible")
-	lab.Push(controller, filepath.Join(lab.Dir(), "key"), "/root/.ssh/id_ed25519")
 }

@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"testing"
 
 	"homelab-patch-orchestrate/e2e"
@@ -13,12 +12,7 @@ import (
 // TestDoctorUser looks from a controller whose weekly run is another user's than root, and says what it cannot see as root.
 func TestDoctorUser(t *testing.T) {
 	lab := e2e.Up(t, e2e.Options{Hosts: "hosts-trixie.conf"})
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	lab.Push(controller, path, "/root/program")
-	lab.Push(controller, filepath.Join("..", "ansible"), "/root/ansible")
+	pushSite(t, lab)
 	lab.Exec(controller, "rm", "-rf", "/etc/ansible/hosts.yml", "/etc/ansible/group_vars", "/etc/ansible/host_vars")
 	write(lab, controller, "/etc/ansible/hosts.yml", siteHosts(t, lab, "saltierpoop", "prox"))
 	write(lab, controller, "/etc/ansible/group_vars/patch_controller.yml", "patch_controller_user: "+patchUser+"\n")

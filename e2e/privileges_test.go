@@ -38,12 +38,7 @@ func TestPrivileges(t *testing.T) {
 }
 
 func privileges(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	lab.Push(controller, path, "/root/program")
-	lab.Push(controller, filepath.Join("..", "ansible"), "/root/ansible")
+	pushSite(t, lab)
 	lab.Exec(controller, "rm", "-rf", "/etc/ansible/hosts.yml", "/etc/ansible/group_vars", "/etc/ansible/host_vars")
 	write(lab, controller, "/etc/ansible/hosts.yml", siteHosts(t, lab, "saltierpoop", "prox"))
 	keepJournals(lab, controller, "saltierpoop")

@@ -61,14 +61,9 @@ func sopsHost(t *testing.T, lab *e2e.Lab) {
 	if err != nil {
 		t.Fatal("this needs Debian's package age")
 	}
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
 	lab.Push(controller, sopsBinary(t), "/usr/local/bin/sops")
 	lab.Push(controller, keygen, "/usr/local/bin/age-keygen")
-	lab.Push(controller, path, "/root/program")
-	lab.Push(controller, filepath.Join("..", "ansible"), "/root/ansible")
+	pushSite(t, lab)
 	lab.Push(controller, filepath.Join("..", "monitoring"), "/root/monitoring")
 	lab.Shell(controller, `cp -r /root/ansible/secrets /etc/ansible/
 		umask 077

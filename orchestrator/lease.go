@@ -37,18 +37,11 @@ func (l *Lock) Lease(run, bootID string) error {
 
 // Lease returns the store's lease; nil if there is none. One that cannot be read is an error.
 func (s *Store) Lease() (*Lease, error) {
-	data, err := os.ReadFile(s.lease())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	var l Lease
-	if err == nil {
-		err = json.Unmarshal(data, &l)
-	}
+	l, err := optional[Lease](s.lease())
 	if err != nil {
 		return nil, fmt.Errorf("read the lease: %w", err)
 	}
-	return &l, nil
+	return l, nil
 }
 
 // GiveUp removes the lease, durably; none there is fine.

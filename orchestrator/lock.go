@@ -157,24 +157,3 @@ func holder(file *os.File) *LockedError {
 	}
 	return e
 }
-
-// Busy reports whether the process that took the lock last still holds it, as far as the kernel tells. It does not touch
-// the lock: who takes one to find out keeps a run away that begins at that moment.
-func (s *Store) Busy() bool {
-	file, err := os.Open(filepath.Join(s.dir, "lock"))
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	pid := holder(file).PID
-	locks, err := os.ReadFile("/proc/locks")
-	if pid == 0 || err != nil {
-		return pid > 0 && syscall.Kill(pid, 0) == nil
-	}
-	for line := range strings.Lines(string(locks)) { // 1: FLOCK  ADVISORY  WRITE 4711 08:01:2359 0 EOF
-		if f := strings.Fields(line); len(f) > 4 && f[1] == "FLOCK" && f[4] == fmt.Sprint(pid) {
-			return true
-		}
-	}
-	return false
-}

@@ -45,16 +45,9 @@ func Refuse(dir string, r Refusal) error {
 // Refused returns the latest refusal, nil if there never was one.
 func (s *Store) Refused() (*Refusal, error) {
 	path := filepath.Join(s.dir, refusalFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	var r Refusal
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
+	r, err := optional[Refusal](path)
 	if err != nil {
 		return nil, fmt.Errorf("why no run began, in %s, cannot be read: %w", path, err)
 	}
-	return &r, nil
+	return r, nil
 }

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -44,6 +45,22 @@ func Look(dir string, uid int) (*Store, error) {
 		}
 	}
 	return &Store{dir: dir}, nil
+}
+
+// optional reads a file of the store that need not be there; nil if it is not.
+func optional[T any](path string) (*T, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	v := new(T)
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // own makes sure of a folder that only this user may enter.

@@ -7,16 +7,15 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"homelab-patch-orchestrate/internal/config"
+	"homelab-patch-orchestrate/internal/doctor"
 	"homelab-patch-orchestrate/internal/past"
 	"homelab-patch-orchestrate/inventory"
 	"homelab-patch-orchestrate/orchestrator"
@@ -54,7 +53,7 @@ func (j *job) explain(ctx context.Context, out *printer, host string) error {
 		j.Config = config.Default()
 		j.State = cmp.Or(state, j.State)
 	}
-	f := past.Facts{Host: host, Now: time.Now(), Refused: refused, Next: nextRun()}
+	f := past.Facts{Host: host, Now: time.Now(), Refused: refused, Next: nextRun(ctx)}
 	var inv *inventory.Inventory
 	if refused == nil {
 		if inv, f.Refused = j.fleet(ctx); f.Refused == nil {
@@ -73,7 +72,10 @@ func (j *job) explain(ctx context.Context, out *printer, host string) error {
 	var known []string
 	f.Runs, f.Full = reports(store, &known), full(j.State)
 	if store != nil {
-		f.Busy = store.Busy()
+		holder, err := store.Holder()
+		if f.Busy = holder != nil; err != nil {
+			out.warn("%v", err)
+		}
 		if f.Refusal, err = store.Refused(); err != nil {
 			out.warn("%v", err)
 		}
@@ -153,26 +155,14 @@ func full(dir string) string {
 }
 
 // nextRun is when systemd starts the next run; zero if it does not, or there is no systemd.
-func nextRun() time.Time {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func nextRun(ctx context.Context) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	show := exec.CommandContext(ctx, "systemctl", "show", "--property=NextElapseUSecRealtime", "--value", name+".timer")
-	show.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
-	out, err := show.Output()
+	said, err := systemd{}.Show(ctx, name+".timer", doctor.NextElapse)
 	if err != nil {
 		return time.Time{}
 	}
-	return elapse(string(out))
-}
-
-// elapse reads what systemctl prints of such a property in UTC; it has no other format for it (systemd 252). Zero if there
-// is no such time.
-func elapse(text string) time.Time {
-	t, err := time.Parse("Mon 2006-01-02 15:04:05 MST", strings.TrimSpace(text))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
+	return doctor.Elapse(said[doctor.NextElapse])
 }
 
 // answer prints why a host was or was not patched.

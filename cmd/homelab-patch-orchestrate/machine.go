@@ -37,7 +37,7 @@ func (systemd) Show(ctx context.Context, unit string, properties ...string) (map
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "systemctl", "show", "--property="+strings.Join(properties, ","), unit)
-	cmd.Env = append(os.Environ(), "TZ=UTC")
+	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
 	cmd.Stderr = new(strings.Builder)
 	out, err := cmd.Output()
 	if err != nil {

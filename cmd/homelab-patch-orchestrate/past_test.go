@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"homelab-patch-orchestrate/internal/doctor"
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -223,11 +224,11 @@ func TestTable(t *testing.T) {
 // What systemctl 252 printed on a lab host with the timer, without it, and with a timer that counts from boot.
 func TestElapse(t *testing.T) {
 	t.Parallel()
-	if at := elapse("Sun 2026-11-29 12:01:09 UTC\n"); !at.Equal(time.Date(2026, 11, 29, 12, 1, 9, 0, time.UTC)) {
+	if at := doctor.Elapse("Sun 2026-11-29 12:01:09 UTC\n"); !at.Equal(time.Date(2026, 11, 29, 12, 1, 9, 0, time.UTC)) {
 		t.Errorf("%v", at)
 	}
 	for _, none := range []string{"", "\n", "n/a\n", "infinity\n"} {
-		if at := elapse(none); !at.IsZero() {
+		if at := doctor.Elapse(none); !at.IsZero() {
 			t.Errorf("%q is %v", none, at)
 		}
 	}

@@ -26,6 +26,18 @@ type Shower interface {
 	Show(ctx context.Context, unit string, properties ...string) (map[string]string, error)
 }
 
+// NextElapse is the property that says when a timer comes next.
+const NextElapse = "NextElapseUSecRealtime"
+
+// Elapse reads a time as [Shower] has it, which is the only format that systemctl 252 has for it; zero if it is none.
+func Elapse(text string) time.Time {
+	t, err := time.Parse("Mon 2006-01-02 15:04:05 UTC", strings.TrimSpace(text))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
 // Machine is what systemd says of the units of the controller.
 type Machine struct {
 	Next time.Time // when the timer next elapses; zero if that is not known
@@ -37,7 +49,7 @@ type Machine struct {
 func Look(ctx context.Context, systemd Shower, euid int) (m Machine, all []Check) {
 	m.UID = -1
 	show := func(unit string) map[string]string {
-		said, err := systemd.Show(ctx, unit, "LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload", "User", "NextElapseUSecRealtime")
+		said, err := systemd.Show(ctx, unit, "LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload", "User", NextElapse)
 		if err != nil {
 			all = append(all, warning(Units, "systemctl status "+unit, "nobody knows how %s is: %v", unit, err))
 		}
@@ -91,7 +103,7 @@ func (m *Machine) timer(said map[string]string) []Check {
 	if all[0].Severity != OK {
 		return all
 	}
-	if next, err := time.Parse("Mon 2006-01-02 15:04:05 UTC", said["NextElapseUSecRealtime"]); err == nil {
+	if next := Elapse(said[NextElapse]); !next.IsZero() {
 		m.Next = next.Local()
 		return append(all, well(Units, "the next run comes %s", m.Next.Format(instant)))
 	}

@@ -27,12 +27,11 @@ test:
 	python3 -m unittest discover -s ansible/tests
 	$(MAKE) --no-print-directory e2e
 
-# The scenarios on booted hosts that CI runs too, and those on a server of ARA's that take longer. Skipped without root; not
-# in CI.
+# The scenarios on booted hosts that CI runs too, and the slow tests (late_*_test.go) that need none. Skipped without root.
 e2e:
 	e2e/need $$(cat e2e/lab/needs) $$(cat ara/testdata/needs)
 	$(MAKE) --no-print-directory build
-	go test -tags e2e -count=1 -timeout 10m ./ara
+	go test -race -tags e2e -count=1 -timeout 10m ./ara ./cmd/...
 	go test -tags e2e -count=1 -timeout 60m -v ./e2e
 
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.

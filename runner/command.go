@@ -69,7 +69,7 @@ func (p Playbook) prepare(dir string) (commander, []string, error) {
 		work = "."
 	}
 	said := readSettings(work, env)
-	env = append(env, said.environ(filepath.Join(dir, "callback_plugins"), control, p.PrivateKey)...)
+	env = append(env, said.environ(filepath.Join(dir, "callback_plugins"), control, p.PrivateKey, len(p.Hosts))...)
 	if len(p.Labels) > 0 {
 		labels, err := json.Marshal(p.Labels)
 		if err != nil {

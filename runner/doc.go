@@ -88,7 +88,7 @@
 // All of it. ansible.cfg is found as Ansible finds it. Their stdout callback
 // writes to Playbook.Log; their other callbacks run beside the one of this
 // package, wherever they are kept. Only where neither the environment nor
-// ansible.cfg says otherwise, pipelining is on, forks are 10, retry files are off, ssh has
+// ansible.cfg says otherwise, pipelining is on, forks are one a host (10 to 25), retry files are off, ssh has
 // keepalives (a dead link is noticed in some 10 seconds), PrivateKey is used,
 // and ssh masters live in a folder of the run and end with it. Masters on a
 // control path of the operator's are left alone.

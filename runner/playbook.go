@@ -50,7 +50,7 @@ type Playbook struct {
 	// Vars are extra variables. They reach Ansible in a file that only this
 	// user may read, never on the command line.
 	Vars        map[string]any
-	Forks       int // hosts worked on at a time; 0 is what ansible.cfg says, or 10
+	Forks       int // hosts worked on at a time; 0 is what ansible.cfg says, or one a host, 10 to 25
 	Check, Diff bool
 	Verbosity   int // 0 to 4
 

@@ -4,12 +4,20 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
 // sshArgs are ansible-core's own defaults, plus keepalives: without them a
 // dead link is noticed after hours.
 const sshArgs = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=3 -o ServerAliveCountMax=3"
+
+// Forks are one a host, within bounds: most of the time a fork waits for its
+// host. Each is a process of some 15 MiB of its own.
+const (
+	leastForks = 10
+	mostForks  = 25
+)
 
 // settings says what the operator has configured: the environment first, then
 // the one ansible.cfg that Ansible will read. Reading the file costs nothing;
@@ -155,8 +163,8 @@ func (s settings) callbackPath() string {
 // environ returns what to add to the environment so that our callback plugin
 // is found beside the operator's, and ssh notices dead links, where the
 // operator has not said otherwise. control is the folder for the run's own
-// ssh masters.
-func (s settings) environ(plugins, control, key string) (add []string) {
+// ssh masters, hosts how many there are to work on.
+func (s settings) environ(plugins, control, key string, hosts int) (add []string) {
 	add = append(add, "ANSIBLE_CALLBACK_PLUGINS="+plugins+":"+s.callbackPath())
 
 	set := func(value, name string, others ...string) {
@@ -166,7 +174,7 @@ func (s settings) environ(plugins, control, key string) (add []string) {
 	}
 	set("True", "ANSIBLE_PIPELINING", "ANSIBLE_SSH_PIPELINING",
 		"defaults.pipelining", "connection.pipelining", "ssh_connection.pipelining")
-	set("10", "ANSIBLE_FORKS", "defaults.forks")
+	set(strconv.Itoa(min(max(hosts, leastForks), mostForks)), "ANSIBLE_FORKS", "defaults.forks")
 	set("never", "SSH_ASKPASS_REQUIRE") // a window nobody sees would hang the run
 	set("False", "ANSIBLE_RETRY_FILES_ENABLED", "defaults.retry_files_enabled")
 	if key != "" {

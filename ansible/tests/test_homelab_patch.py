@@ -14,6 +14,7 @@ from module_utils import homelab_apt as apt                  # noqa: E402
 from module_utils import homelab_lease as lease              # noqa: E402
 from module_utils import homelab_metrics as metrics          # noqa: E402
 from module_utils import homelab_plan as plan                # noqa: E402
+from module_utils import homelab_program as program          # noqa: E402
 from module_utils import homelab_reboot as reboot            # noqa: E402
 from module_utils import homelab_system as system            # noqa: E402
 from module_utils import homelab_unit as unit                # noqa: E402
@@ -270,8 +271,8 @@ class Policy(unittest.TestCase):
 
 class Program(unittest.TestCase):
     def test_it_is_one_file_that_runs(self):
-        data = unit.program()
-        self.assertEqual(data, unit.program())
+        data = program.program()
+        self.assertEqual(data, program.program())
         self.assertTrue(data.startswith(b'#!/usr/bin/python3\n'))
         self.assertIn('homelab_patch/homelab_upgrade.py', zipfile.ZipFile(io.BytesIO(data)).namelist())
         with tempfile.NamedTemporaryFile() as f:

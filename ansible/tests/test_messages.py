@@ -48,6 +48,11 @@ REBOOT = '''
       ansible.builtin.include_role:
         name: patching
         tasks_from: reboot
+
+    - name: Wait for it, as the role does
+      ansible.builtin.include_role:
+        name: patching
+        tasks_from: back
 '''
 PUBLISH = '''
 - name: Publish
@@ -116,10 +121,10 @@ class Messages(unittest.TestCase):
                    'homelab_patch_announce': '/run/x/announce', 'patching_notify_command': '/no/where'}
         # half a minute for the one that hangs is long here, and for the others short on a busy machine
         roles = shutil.copytree(ROLE, os.path.join(self.folder, 'roles', 'patching'))
-        with open(os.path.join(roles, 'tasks', 'reboot.yml'), encoding='utf-8') as f:
+        with open(os.path.join(roles, 'tasks', 'announce.yml'), encoding='utf-8') as f:
             text = f.read()
         self.assertIn('  timeout: 30\n', text)
-        self.write('roles/patching/tasks/reboot.yml', text.replace(
+        self.write('roles/patching/tasks/announce.yml', text.replace(
             '  timeout: 30\n', '''  timeout: "{{ 15 if inventory_hostname == 'hung' else 120 }}"\n'''))
         hosts = {'hand': {}, 'wrapped': wrapped, 'mute': {'homelab_patch_run_id': 'r1'}, 'failing': {}, 'hung': {},
                  'missing': {'patching_notify_command': '/no/where'}}

@@ -44,9 +44,20 @@ func (j *job) gates(playbook runner.Playbook, dir string) (all []orchestrator.Ga
 	return all
 }
 
+// aMoment is how old an answer about failed units may be. Where no soak, gate or person comes between two waves, the first is
+// asked about when it ends and again when the next begins, in the same second: one look serves both.
+const aMoment = 3 * time.Second
+
 // failedUnits keeps what Ansible prints with the rest of the run.
 func failedUnits(playbook runner.Playbook, dir string) func(context.Context, orchestrator.Question) error {
+	var well struct {
+		wave int
+		at   time.Time
+	}
 	return func(ctx context.Context, q orchestrator.Question) error {
+		if q.Wave.Number == well.wave && time.Since(well.at) < aMoment {
+			return nil
+		}
 		log, err := local{dir: dir}.append("ansible.log")
 		if err != nil {
 			return err
@@ -55,6 +66,10 @@ func failedUnits(playbook runner.Playbook, dir string) func(context.Context, orc
 		fmt.Fprintf(log, "==== failed units %s, %s ====\n", q.When, time.Now().UTC().Format(time.RFC3339))
 		p := playbook
 		p.Log = log
-		return gate.FailedUnits{Playbook: p}.Check(ctx, q)
+		if err := (gate.FailedUnits{Playbook: p}).Check(ctx, q); err != nil {
+			return err
+		}
+		well.wave, well.at = q.Wave.Number, time.Now()
+		return nil
 	}
 }

@@ -90,7 +90,7 @@ func (j *job) sourceFlags(c *cobra.Command) {
 func (j *job) workFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&j.Textfile, "textfile", "", "metrics `FILE` (default /var/lib/prometheus/node-exporter/patch_orchestrate.prom)")
-	f.IntVar(&j.Forks, "forks", 0, "let Ansible work on `N` hosts at a time (default: what ansible.cfg says, or 10)")
+	f.IntVar(&j.Forks, "forks", 0, "let Ansible work on `N` hosts at a time (default: what ansible.cfg says, or one a host, 10 to 25)")
 	f.DurationVar(&j.wait, "wait", 0, "wait for at most `DURATION`, such as 4h, for another run to end")
 	f.BoolVar(&j.now, "now", false, "begin whatever window and blackout say; the report has it")
 	f.CountVarP(&j.verbose, "verbose", "v", "more in ansible.log; may be repeated")

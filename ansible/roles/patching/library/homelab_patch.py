@@ -1,12 +1,9 @@
 #!/usr/bin/python
-"""One action of the patching role on a host. The work is in module_utils; this is its face to Ansible."""
+"""One action of the patching role on a host. The work is in module_utils; this is its face to Ansible, where the host does not
+have the program yet: see action_plugins/homelab_patch.py."""
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.homelab_doctor import doctor
-from ansible.module_utils.homelab_health import health
-from ansible.module_utils.homelab_plan import look, plan
-from ansible.module_utils.homelab_rollback import preview
-from ansible.module_utils.homelab_system import Failure
-from ansible.module_utils.homelab_unit import begun, prepare, record, settle, upgrade
+from ansible.module_utils.homelab_act import answer
+from ansible.module_utils.homelab_call import ARGUMENTS
 
 DOCUMENTATION = r'''
 module: homelab_patch
@@ -70,6 +67,12 @@ options:
     description: Seconds that C(prepare), C(upgrade) and C(settle) wait at most before they return.
     type: int
     default: 60
+  record:
+    description:
+      - Has C(upgrade) do what C(record) does as well, where there is nothing to publish that could be lost, no restart is due and
+        all went well. It returns C(recorded) then.
+    type: bool
+    default: false
   success:
     description: Whether C(record) notes a success.
     type: bool
@@ -77,76 +80,13 @@ options:
 '''
 
 
-def act(module):
-    """Carry out the action; returns what the task returns."""
-    p = module.params
-    if p['action'] == 'look':
-        return {'result': look(p['run']), 'begun': begun(p['run'])}
-    if p['action'] == 'plan' and p['rollback']:
-        return {'result': preview(p['rollback'], p['run'])}
-    if p['action'] == 'plan':
-        return {'result': plan(p['policy'], p['run'], p['detailed'], p['plan'])}
-    if p['action'] == 'health':
-        return {'homelab_health': health()}
-    if p['action'] == 'doctor':
-        return {'homelab_doctor': doctor(p['policy'])}
-    if module.check_mode:
-        return {'skipped': True, 'msg': 'not in check mode'}
-    if p['action'] == 'prepare':
-        return prepare(p['run'], p['policy'], p['wait'], p['plan'])
-    if p['action'] == 'upgrade':
-        return upgrade(p['run'], p['policy'], p['wait'], p['plan'], p['rollback'])
-    if p['action'] == 'settle':
-        return {'result': settle(p['run'], p['wait'])}
-    changed, warnings = record(p['run'], p['policy'], p['success'])
-    for warning in warnings:
-        module.warn(warning)
-    return {'changed': changed}
-
-
 def main():
-    module = AnsibleModule(supports_check_mode=True, argument_spec={
-        'action': {'type': 'str', 'required': True, 'choices': [
-            'look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'health', 'doctor']},
-        'run': {'type': 'str', 'default': ''},
-        'policy': {'type': 'dict', 'options': {
-            'upgrade_type': {'type': 'str', 'choices': ['security', 'security_only', 'dist'], 'required': True},
-            'exclude': {'type': 'list', 'elements': 'str', 'required': True},
-            'autoremove': {'type': 'str', 'choices': ['kernels', 'none', 'all'], 'required': True},
-            'lists_max_age': {'type': 'int', 'required': True},
-            'lock_timeout': {'type': 'int', 'required': True},
-            'min_free_mib': {'type': 'dict', 'required': True},
-            'remove_unattended_upgrades': {'type': 'bool', 'required': True},
-            'keep_replaced_mib': {'type': 'int', 'required': True},
-            'idle': {'type': 'bool', 'default': False},
-            'textfile_dir': {'type': 'path', 'required': True},
-        }},
-        'detailed': {'type': 'bool', 'default': False},
-        'plan': {'type': 'dict', 'options': {
-            'id': {'type': 'str', 'required': True},
-            'attempt': {'type': 'str', 'required': True},
-            'packages': {'type': 'dict'},
-            'archives': {'type': 'dict'},
-            'others': {'type': 'dict'},
-        }},
-        'rollback': {'type': 'dict', 'options': {
-            'of': {'type': 'str', 'required': True},
-            'packages': {'type': 'list', 'elements': 'dict', 'required': True},
-            'failed_units': {'type': 'list', 'elements': 'str', 'required': True},
-            'shown': {'type': 'list', 'elements': 'dict', 'default': []},
-        }},
-        'wait': {'type': 'int', 'default': 60},
-        'success': {'type': 'bool', 'default': False},
-    })
-    try:
-        done = act(module)
-    except Failure as e:
-        module.fail_json(msg=e.reason, failure=e.data())
-    except OSError as e:
-        module.fail_json(msg='%s: %s' % (e.filename or module.params['action'], e.strerror or e))
-    failure = (done.get('result') or {}).get('failure')
-    if failure:
-        module.fail_json(msg=failure['reason'], failure=failure, **done)
+    module = AnsibleModule(supports_check_mode=True, argument_spec=ARGUMENTS)
+    done = answer(module.params, module.check_mode)
+    for warning in done.pop('warnings', []):
+        module.warn(warning)
+    if done.pop('failed', False):
+        module.fail_json(**done)
     module.exit_json(**done)
 
 

@@ -1,5 +1,6 @@
 """The program as it is installed on a host: /usr/local/lib/homelab-patch/homelab-patch COMMAND."""
 import argparse
+import json
 import os
 import sys
 
@@ -8,9 +9,20 @@ from . import homelab_prepare as prepare
 from . import homelab_rollback as rollback
 from . import homelab_upgrade as upgrade
 from .homelab_apt import LIVE
+from .homelab_call import ANSWER, OTHER_VERSION
 from .homelab_system import REQUEST, read_json
 
 TEXTFILES = '/var/lib/prometheus/node-exporter'
+
+
+def call(asked):
+    """Answer what the role asks, one line; asked has version, arguments and check. Returns the exit code."""
+    from . import VERSION       # of the zip's own making
+    if asked['version'] != VERSION:
+        return OTHER_VERSION
+    from .homelab_act import answer     # it imports us
+    print(ANSWER + json.dumps(answer(asked['arguments'], asked['check'])), flush=True)
+    return 0
 
 
 def main(argv):
@@ -22,7 +34,10 @@ def main(argv):
                         '(run by homelab-patch-prepare.service)')
     write = commands.add_parser('metrics', help='write patch.prom anew; keeps the time of the last success')
     write.add_argument('--textfile-dir', help='folder of patch.prom (default: that of the last run, or %s)' % TEXTFILES)
+    commands.add_parser('call', help='carry out one action for the role patching, which asks on standard input')
     args = parser.parse_args(argv)
+    if args.command == 'call':
+        return call(json.load(sys.stdin))
     if os.geteuid() != 0:
         print('homelab-patch: needs root', file=sys.stderr)
         return 1

@@ -30,7 +30,6 @@ PULL = 'homelab-ansible-pull.service'
 # Units of ours that end by themselves: whether they run old code, or failed, says nothing about the host.
 OURS = (UNIT, PREPARE_UNIT, PULL, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
         'homelab-patch-orchestrate-resume.service')
-PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
 
 # Nothing may ask a question, and parsers need English.
 ENV = {

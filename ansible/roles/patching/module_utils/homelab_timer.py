@@ -5,7 +5,8 @@ Their text is here and not among the role's files: the module puts them there in
 import json
 import os
 
-from .homelab_system import PROGRAM, has_systemd, read_text, run, write_durable
+from .homelab_call import PROGRAM
+from .homelab_system import has_systemd, read_text, run, write_durable
 
 UNITS = '/etc/systemd/system'
 SERVICE, TIMER = 'homelab-patch-prom.service', 'homelab-patch-prom.timer'

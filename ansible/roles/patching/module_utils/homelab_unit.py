@@ -1,47 +1,13 @@
 """The transient unit that patches this host, seen from outside: begin it, watch it, judge it, publish it."""
-import inspect
-import io
 import os
 import time
-import zipfile
 
-from . import (homelab_apt, homelab_cli, homelab_forecast, homelab_freeze, homelab_lease, homelab_lists, homelab_metrics,
-               homelab_plan, homelab_prepare, homelab_reboot, homelab_replaced, homelab_rollback, homelab_system,
-               homelab_timer, homelab_upgrade)
-from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARE_UNIT, PREPARED, PROGRAM, PROGRESS, REQUEST, RESULT, UNIT,
+from . import homelab_apt, homelab_lease, homelab_metrics, homelab_plan, homelab_reboot, homelab_timer
+from .homelab_call import PROGRAM
+from .homelab_program import install
+from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARE_UNIT, PREPARED, PROGRESS, REQUEST, RESULT, UNIT,
                              Failure, boot_id, caller, empty_result, failed_units, finished_starting, has_systemd, locked,
-                             read_json, read_text, remove, run, unit_active, unit_properties, write_durable, write_json)
-
-MODULES = (homelab_apt, homelab_cli, homelab_forecast, homelab_freeze, homelab_lists, homelab_metrics, homelab_plan,
-           homelab_prepare, homelab_reboot, homelab_replaced, homelab_rollback, homelab_system, homelab_upgrade)
-
-
-def program():
-    """The program as one file: a zip of these very modules, stored plain so that `less` shows it."""
-    entries = {'homelab_patch/__init__.py': '', '__main__.py':
-               'import sys\nfrom homelab_patch.homelab_cli import main\nsys.exit(main(sys.argv[1:]))\n'}
-    for module in MODULES:
-        entries['homelab_patch/%s.py' % module.__name__.rsplit('.', 1)[1]] = inspect.getsource(module)
-    data = io.BytesIO(b'')
-    data.write(b'#!/usr/bin/python3\n')
-    with zipfile.ZipFile(data, 'a', zipfile.ZIP_STORED) as archive:
-        for name, text in sorted(entries.items()):
-            archive.writestr(zipfile.ZipInfo(name), text)
-    return data.getvalue()
-
-
-def install():
-    """Put the program onto the host; whether that changed it."""
-    data = program()
-    try:
-        with open(PROGRAM, 'rb') as f:
-            if f.read() == data:
-                return False
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(PROGRAM), mode=0o755, exist_ok=True)
-    write_durable(PROGRAM, data, 0o755)
-    return True
-
+                             read_json, read_text, remove, run, unit_active, unit_properties, write_json)
 
 def start(run_id, policy, plan=None, back=None):
     """Start the unit for this run; whether that changed the program. Called with the lock held: nobody else starts one.
@@ -62,8 +28,11 @@ def prepare(run_id, policy, wait, plan):
     """Have the host plan and download the upgrade of a run, waiting up to wait seconds; {'state': 'running' or 'done', ...}.
 
     May be called again and again with the same plan['attempt']: it is done once. An upgrade that is still at work is waited
-    for. No package is changed.
+    for. No package is changed. A host on hold is left alone, and its result says so.
     """
+    seen = homelab_plan.look(run_id)
+    if seen['hold']:
+        return {'state': 'done', 'result': seen}
     if not has_systemd():
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
     deadline = time.monotonic() + wait

@@ -1,0 +1,62 @@
+"""One action on this host and its answer, whoever asks: Ansible's module, or the installed program."""
+from .homelab_doctor import doctor
+from .homelab_health import health
+from .homelab_plan import look, plan
+from .homelab_rollback import preview
+from .homelab_system import Failure
+from .homelab_unit import begun, prepare, record, settle, upgrade
+
+
+def answer(p, check):
+    """What the task returns, in the form that Ansible has for it: failed and msg where it failed, warnings. p is checked
+    arguments by homelab_call; check is whether nothing may be changed."""
+    try:
+        done = act(p, check)
+    except Failure as e:
+        return {'failed': True, 'msg': e.reason, 'failure': e.data()}
+    except OSError as e:
+        return {'failed': True, 'msg': '%s: %s' % (e.filename or p['action'], e.strerror or e)}
+    failure = (done.get('result') or {}).get('failure')
+    if failure:
+        done.update(failed=True, msg=failure['reason'], failure=failure)
+    return done
+
+
+def act(p, check):
+    """Carry out the action."""
+    if p['action'] == 'look':
+        return {'result': look(p['run']), 'begun': begun(p['run'])}
+    if p['action'] == 'plan' and p['rollback']:
+        return {'result': preview(p['rollback'], p['run'])}
+    if p['action'] == 'plan':
+        return {'result': plan(p['policy'], p['run'], p['detailed'], p['plan'])}
+    if p['action'] == 'health':
+        return {'homelab_health': health()}
+    if p['action'] == 'doctor':
+        return {'homelab_doctor': doctor(p['policy'])}
+    if check:
+        return {'skipped': True, 'msg': 'not in check mode'}
+    if p['action'] == 'prepare':
+        return prepare(p['run'], p['policy'], p['wait'], p['plan'])
+    if p['action'] == 'upgrade':
+        done = upgrade(p['run'], p['policy'], p['wait'], p['plan'], p['rollback'])
+        if p['record'] and uneventful(done):
+            done.update(recorded(p), recorded=True)     # changed is that of the record: nothing else was
+        return done
+    if p['action'] == 'settle':
+        return {'result': settle(p['run'], p['wait'])}
+    return recorded(p)
+
+
+def uneventful(done):
+    """Whether an upgrade has come to an end that nothing follows: then it is recorded with no question more. What has changed
+    is recorded when it was published, and not before."""
+    result = done.get('result') or {}
+    return (done['state'] == 'done' and not done.get('changed') and not done.get('restarted') and not result['failure']
+            and not result['packages'] and not result['reattached'] and (not result['reboot_required'] or result['reboot_futile']))
+
+
+def recorded(p):
+    """Record the result of a run."""
+    changed, warnings = record(p['run'], p['policy'], p['success'] or p['action'] == 'upgrade')
+    return dict({'changed': changed}, **({'warnings': warnings} if warnings else {}))

@@ -83,7 +83,7 @@ release:
 
 # Figures against the peers, in docs/benchmarks.md, and what a record in ARA costs, in docs/evidence/. Fails where a promise is broken.
 bench:
-	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client
+	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client $$(cat e2e/lab/needs)
 	go run ./e2e/bench
 	e2e/need $$(cat ara/testdata/needs)
 	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara

@@ -16,6 +16,7 @@ type page struct {
 	machine []string
 	costs   []row
 	figures []row
+	hosts   []row
 	broken  []error
 }
 
@@ -50,6 +51,16 @@ func (p *page) figure(what, unit string, s []float64, side int, bound float64, m
 	p.figures = append(p.figures, row{
 		fmt.Sprintf("| %s | **%s** %s | %s … %s | %s | %d |", what, number(f.median), unit, number(f.low), number(f.high),
 			p.promise(what, f.median, side, bound), len(s)),
+		meaning,
+	})
+}
+
+// fleet adds a figure of ours against a peer's on booted hosts. The ratio must be at most most.
+func (p *page) fleet(what, unit string, a, b []float64, most float64, meaning string) {
+	ratio := over(a, b)
+	p.hosts = append(p.hosts, row{
+		fmt.Sprintf("| %s | %s %s | %s %s | **%.2f** | %.2f … %.2f | %s | %d |", what, number(spreadOf(a).median), unit,
+			number(spreadOf(b).median), unit, ratio.median, ratio.low, ratio.high, p.promise(what, ratio.median, atMost, most), len(a)),
 		meaning,
 	})
 }
@@ -91,7 +102,7 @@ func format(s spread) string {
 func (p *page) text() string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nWritten by `make bench`; measured in one run, in turns, so that what else the machine did met all\n" +
-		"sides. Medians; low … high are of the rounds. Wall time is shown and judged by nobody.\n\n")
+		"sides. Medians; low … high are of the rounds. Wall time is judged only where it says so.\n\n")
 	for _, line := range p.machine {
 		b.WriteString("- " + line + "\n")
 	}
@@ -101,6 +112,10 @@ func (p *page) text() string {
 	table(&b, p.costs)
 	b.WriteString("\n## Our own process\n\n| | median | low … high | promised | rounds |\n|---|---|---|---|---|\n")
 	table(&b, p.figures)
+	b.WriteString("\n## The role, on booted hosts\n\nHosts of [the lab](../e2e/README.md), all on this one machine: what hosts do for their packages and what the\n" +
+		"controller does share its cores. Wall time is judged here.\n\n" +
+		"| | ours | peer | ratio | low … high | promised | rounds |\n|---|---|---|---|---|---|---|\n")
+	table(&b, p.hosts)
 	return b.String()
 }
 

@@ -2,19 +2,25 @@ package main
 
 import (
 	"fmt"
+	"slices"
 )
 
-// The contestants of a patched fleet.
+// who patches the hosts of a lab.
+type who int
+
 const (
-	floor = iota
+	floor who = iota
 	usual
 	ours
 )
 
-var names = []string{"plain ssh, all at a time", "the usual playbook", "homelab-patch-orchestrate run"}
+func (w who) String() string {
+	return [...]string{"plain ssh", "usual playbook", "run"}[w]
+}
 
-func (l *lab) patch(who int) (cost, error) {
-	switch who {
+// patch has all hosts of a lab patched once.
+func (l *lab) patch(w who) (cost, error) {
+	switch w {
 	case floor:
 		return l.measure(append([]string{"sh", "/root/floor.sh"}, l.hosts...)...)
 	case usual:
@@ -23,62 +29,150 @@ func (l *lab) patch(who int) (cost, error) {
 	return l.measure("homelab-patch-orchestrate", "run")
 }
 
-// small has the hosts as they were before their made-up updates. The kernel is taken away: it asks for a reboot, which the
-// floor does not make, and does not install.
+// small has a host as it was before its made-up updates, without its lists. The kernel goes: it asks for a reboot, and plain
+// ssh would not install it.
 const small = `export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
 apt-get -qq -y --allow-downgrades install lab-app=1.0-1 lab-conf=1.0-1 lab-sec=1.0-1 >/dev/null
-apt-get -qq -y remove linux-image-lab-amd64 linux-image-6.1.0-41-lab-amd64- >/dev/null 2>&1 || true
+apt-get -qq -y purge 'linux-image-*lab-amd64' >/dev/null
 apt-get clean
-rm -rf /var/lib/apt/lists/* /root/.ansible /tmp/floor.* /var/lib/homelab-patch/replaced`
+rm -rf /var/lib/apt/lists/* /root/.ansible /tmp/floor.* /run/reboot-required* /var/lib/homelab-patch/replaced`
 
-// patched says whether all hosts have what the archive has.
+// patched returns an error if a host has something left to upgrade.
 func (l *lab) patched() error {
 	for _, h := range l.all() {
 		left, err := l.output(h, "apt-get -s upgrade | grep ^Inst || true")
-		if err != nil || left != "" {
-			return fmt.Errorf("%s is not patched: %s %w", h, left, err)
+		if err != nil {
+			return err
+		}
+		if left != "" {
+			return fmt.Errorf("%s was not patched: %s", h, left)
 		}
 	}
 	return nil
 }
 
-// fleetSmall measures small packages on booted hosts.
-func (b *bench) fleetSmall(hosts, rounds int, whom ...int) ([][]cost, error) {
+// round has each do the work once on the same hosts, which before are as they were before, and returns what it cost. first is
+// who begins.
+func (l *lab) round(first int, before string, all ...who) (map[who]cost, error) {
+	costs := map[who]cost{}
+	for i := range all {
+		w := all[(i+first)%len(all)]
+		if err := l.do("repo-state", "new"); err != nil {
+			return nil, err
+		}
+		if err := l.everywhere(before); err != nil {
+			return nil, err
+		}
+		c, err := l.patch(w)
+		if err == nil {
+			err = l.patched()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", w, err)
+		}
+		progress("%2d hosts, %-14s %6.2f s of CPU, %6.2f s", len(l.all()), w, c.cpu, c.wall)
+		costs[w] = c
+	}
+	return costs, nil
+}
+
+// series is rounds of round, after one that does not count: what is done once in a host's life is not measured.
+func (b *bench) series(hosts, rounds int, before string, all ...who) (map[who][]cost, error) {
 	l, err := b.labUp(hosts)
 	if err != nil {
 		return nil, err
 	}
 	defer l.down()
-	costs := make([][]cost, 3)
-	for round := range rounds + 1 { // the first is for what is done once in a host's life
-		for i := range whom {
-			who := whom[(i+round)%len(whom)]
-			if err := l.do("repo-state", "new"); err != nil {
-				return nil, err
-			}
-			if err := l.everywhere(small); err != nil {
-				return nil, err
-			}
-			c, err := l.patch(who)
-			if err == nil {
-				err = l.patched()
-			}
-			if err != nil {
-				return nil, err
-			}
-			progress("%d/%d %d hosts %-30s %6.2f s of CPU, %6.2f s", round, rounds, hosts, names[who], c.cpu, c.wall)
-			if round > 0 {
-				costs[who] = append(costs[who], c)
+	costs := map[who][]cost{}
+	for i := range rounds + 1 {
+		c, err := l.round(i, before, all...)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range all {
+			if i > 0 {
+				costs[w] = append(costs[w], c[w])
 			}
 		}
 	}
-	for _, c := range [][2]string{
-		{controller, "homelab-patch-orchestrate show latest; cat /var/lib/homelab-patch-orchestrate/runs/*/events.jsonl | cut -c1-400 >/tmp/ev; D=$(ls -d /var/lib/homelab-patch-orchestrate/runs/2* | tail -1); cut -c1-300 $D/events.jsonl; cat $D/ansible.log | tail -80"},
-		{controller, "journalctl -o short-precise --no-pager -u 'homelab-patch*' | tail -60"},
-		{l.hosts[0], "journalctl -o short-precise --no-pager | tail -120"}} {
-		said, err := l.output(c[0], c[1])
-		progress("== %s\n%s %v", c[0], said, err)
+	return costs, nil
+}
+
+// role measures what a run of the carried role costs on booted hosts.
+func (b *bench) role(p *page) error {
+	for _, hosts := range []int{10, 20} {
+		c, err := b.series(hosts, rounds, small, floor, usual, ours)
+		if err != nil {
+			return err
+		}
+		p.fleet(fmt.Sprintf("`run` ÷ the usual playbook, wall, %d hosts, small packages", hosts), "s", wall(c[ours]), wall(c[usual]), 0.60,
+			"Three small packages a host, lists that have changed, no reboot. `run` as it ships: planned and downloaded before the first "+
+				"wave, every check, failed units asked for after each of two waves, the second of which is the controller. The other is "+
+				"[this playbook](../e2e/bench/testdata/lab/usual.yml) with Ansible's default settings: facts, `update_cache`, `upgrade`, stat, reboot.")
+		p.fleet(fmt.Sprintf("`run` ÷ plain ssh, wall, %d hosts, small packages", hosts), "s", wall(c[ours]), wall(c[floor]), 2.5,
+			"The same against [`apt-get update && apt-get -y upgrade`](../e2e/bench/testdata/lab/floor.sh) by ssh on all hosts at a time, "+
+				"with no Ansible, no plan, no wave and no look at how it went.")
 	}
-	return costs, err
+	return nil
+}
+
+// real measures Debian's own security updates. A host cannot be put back before them, and so each time is a new lab's.
+func (b *bench) real(p *page) error {
+	const hosts = 10
+	costs := map[who][]cost{}
+	for i := range 2 {
+		all := []who{floor, ours}
+		if i%2 == 1 {
+			slices.Reverse(all)
+		}
+		for _, w := range all {
+			c, err := b.realOnce(hosts, w)
+			if err != nil {
+				return err
+			}
+			progress("%2d hosts, real updates, %-14s %6.2f s of CPU, %6.2f s", hosts, w, c.cpu, c.wall)
+			costs[w] = append(costs[w], c)
+		}
+	}
+	p.fleet(fmt.Sprintf("`run` ÷ plain ssh, wall, %d hosts, Debian's security updates", hosts), "s", wall(costs[ours]), wall(costs[floor]), 1.4,
+		"As above, with all security updates that Debian has published for these hosts.")
+	return nil
+}
+
+func (b *bench) realOnce(hosts int, w who) (cost, error) {
+	l, err := b.labUp(hosts)
+	if err != nil {
+		return cost{}, err
+	}
+	defer l.down()
+	if err := l.do("repo-state", "real"); err != nil {
+		return cost{}, err
+	}
+	if err := l.everywhere(small); err != nil {
+		return cost{}, err
+	}
+	c, err := l.patch(w)
+	if err == nil {
+		err = l.patched()
+	}
+	return c, err
+}
+
+// idle measures what hosts with nothing to do cost the controller.
+func (b *bench) idle(p *page) error {
+	const hosts = 50
+	c, err := b.series(hosts, 2, "apt-get -qq update; apt-get -qq -y upgrade >/dev/null; rm -rf /var/lib/apt/lists/* /root/.ansible", usual, ours)
+	if err != nil {
+		return err
+	}
+	perHost := func(costs []cost) (s []float64) {
+		for _, s1 := range cpu(costs) {
+			s = append(s, s1*1000/hosts)
+		}
+		return s
+	}
+	p.fleet(fmt.Sprintf("controller CPU a host with nothing to do, %d hosts, `run` ÷ the usual playbook", hosts), "ms", perHost(c[ours]), perHost(c[usual]), 0.40,
+		"All that ran on the controller for it, ssh included, and modules on the controller itself; not what apt did.")
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -100,4 +101,57 @@ func (l *Lab) Files(host string, dirs ...string) []string {
 func (l *Lab) Hash(host string, dirs ...string) string {
 	l.t.Helper()
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(l.Files(host, dirs...), "\n"))))
+}
+
+// WatchMemory looks each second at what the hosts use, as the lab counts it: memory of processes, and of their disks, which
+// are memory here. The function it returns ends that, and returns the most of the controller and of all hosts together. Where the machine does not count it, that is said instead.
+func (l *Lab) WatchMemory() func() []string {
+	root := filepath.Join("/sys/fs/cgroup/memory", filepath.Base(l.Dir()))
+	most, stop, done := map[string]int64{}, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			all := int64(0)
+			files, _ := filepath.Glob(root + "/*/memory.stat")
+			for _, file := range files {
+				text, _ := os.ReadFile(file)
+				n := int64(0)
+				for line := range strings.Lines(string(text)) {
+					if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == "total_rss" || name == "total_shmem" {
+						bytes, _ := strconv.ParseInt(value, 10, 64)
+						n += bytes >> 20
+					}
+				}
+				name := filepath.Base(filepath.Dir(file))
+				most[name] = max(most[name], n)
+				all += n
+			}
+			most[""] = max(most[""], all)
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() []string {
+		close(stop)
+		<-done
+		var lines []string
+		for name, n := range most {
+			switch {
+			case name == "":
+				lines = append(lines, fmt.Sprintf("all hosts together: %d MiB", n))
+			case name == "infra-services":
+				lines = append(lines, fmt.Sprintf("the controller: %d MiB", n))
+			}
+		}
+		if most[""] == 0 {
+			return []string{"this machine does not count it"}
+		}
+		slices.Sort(lines)
+		return lines
+	}
 }

@@ -17,10 +17,12 @@ from .homelab_system import Failure, read_json, read_text, run, tail, write_json
 
 # Not below the state directory, which is ours alone: apt downloads as the user _apt.
 FOLDER = '/var/cache/homelab-patch'
+# apt is asked of the same lists some eight times a run: with a cache of its own each costs half of what reading Debian's
+# lists anew does, a second less.
 CONFIG = '''Dir::State::lists "{0}/lists";
 Dir::Cache::archives "{0}/archives";
-Dir::Cache::pkgcache "";
-Dir::Cache::srcpkgcache "";
+Dir::Cache::pkgcache "{0}/pkgcache.bin";
+Dir::Cache::srcpkgcache "{0}/srcpkgcache.bin";
 '''
 LOCKLESS = ['-o', 'Debug::NoLocking=1']
 

@@ -18,12 +18,17 @@ SERVICE = re.compile(r'/([^/\n]+\.service)$', re.M)
 
 def tell(result, options):
     """Put into a result, which has its packages, all that is foreseen of them."""
+    source(result, options)
     coming = [p for p in result['packages'] if p['to']]
-    archived(coming, options)
-    result['suite'], result['architecture'] = freeze.kind().split(' ')
-    result['archives'] = freeze.archives(options)
     result['conffile_prompts'] = conffiles([p['name'] for p in coming if p['from']])
     result['services_forecast'] = services([p['name'] for p in coming if p['from']])
+
+
+def source(result, options):
+    """Put into a result, which has its packages, where they are from: what versions of a run are compared by."""
+    archived([p for p in result['packages'] if p['to']], options)
+    result['suite'], result['architecture'] = freeze.kind().split(' ')
+    result['archives'] = freeze.archives(options)
 
 
 def archived(packages, options):

@@ -6,7 +6,6 @@ from . import homelab_freeze as freeze
 from . import homelab_forecast as forecast
 from . import homelab_lists as lists
 from . import homelab_plan as plan
-from . import homelab_reboot as reboot
 from .homelab_system import PREPARE, PREPARED, Failure, read_json, write_json
 from .homelab_upgrade import wait_for_locks
 
@@ -28,7 +27,7 @@ def prepare():
 
 
 def steps(request, result):
-    """Refresh, keep, plan and download."""
+    """Refresh, keep, plan and download. What a plan forecasts besides is asked by nobody here."""
     policy, given = request['policy'], request['plan']
     wait_for_locks(policy['lock_timeout'])
     _, warnings = lists.renew(policy['lists_max_age'])
@@ -40,9 +39,7 @@ def steps(request, result):
     short = plan.short_of_space(policy, coming)
     if short:
         raise Failure('space', '; '.join(short))
-    forecast.tell(result, options)
+    forecast.source(result, options)
     if found['install']:
         freeze.download(found['command'], found['pins'], freeze.options(given['id']))
-    reboot.judge(result, *reboot.state())
-    result['reboot_forecast'] = reboot.forecast(coming)
     result['lists_age_seconds'] = max(0, int(time.time()) - freeze.made(given['id']))

@@ -148,3 +148,15 @@ func TestSettings(t *testing.T) {
 		t.Errorf("Ansible refuses %d of the files, not 3", refused)
 	}
 }
+
+func TestForks(t *testing.T) {
+	for hosts, want := range map[int]string{1: "ANSIBLE_FORKS=10", 20: "ANSIBLE_FORKS=20", 400: "ANSIBLE_FORKS=25"} {
+		if got := (settings{}).environ("p", "c", "", hosts); !slices.Contains(got, want) {
+			t.Errorf("%d hosts: %q, want %s", hosts, got, want)
+		}
+	}
+	theirs := settings{ini: map[string]string{"defaults.forks": "3"}}.environ("p", "c", "", 400)
+	if slices.ContainsFunc(theirs, func(s string) bool { return strings.HasPrefix(s, "ANSIBLE_FORKS=") }) {
+		t.Errorf("the operator's forks are overruled: %q", theirs)
+	}
+}

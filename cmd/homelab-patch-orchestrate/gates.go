@@ -48,16 +48,25 @@ func (j *job) gates(playbook runner.Playbook, dir string) (all []orchestrator.Ga
 // asked about when it ends and again when the next begins, in the same second: one look serves both.
 const aMoment = 3 * time.Second
 
-// failedUnits keeps what Ansible prints with the rest of the run.
-func failedUnits(playbook runner.Playbook, dir string) func(context.Context, orchestrator.Question) error {
-	var well struct {
-		wave int
-		at   time.Time
-	}
+// onceAMoment asks again about a wave only when a yes is older than a moment.
+func onceAMoment(check func(context.Context, orchestrator.Question) error) func(context.Context, orchestrator.Question) error {
+	var wave int
+	var yes time.Time // zero before the first
 	return func(ctx context.Context, q orchestrator.Question) error {
-		if q.Wave.Number == well.wave && time.Since(well.at) < aMoment {
+		if q.Wave.Number == wave && time.Since(yes) < aMoment {
 			return nil
 		}
+		if err := check(ctx, q); err != nil {
+			return err
+		}
+		wave, yes = q.Wave.Number, time.Now()
+		return nil
+	}
+}
+
+// failedUnits keeps what Ansible prints with the rest of the run.
+func failedUnits(playbook runner.Playbook, dir string) func(context.Context, orchestrator.Question) error {
+	return onceAMoment(func(ctx context.Context, q orchestrator.Question) error {
 		log, err := local{dir: dir}.append("ansible.log")
 		if err != nil {
 			return err
@@ -66,10 +75,6 @@ func failedUnits(playbook runner.Playbook, dir string) func(context.Context, orc
 		fmt.Fprintf(log, "==== failed units %s, %s ====\n", q.When, time.Now().UTC().Format(time.RFC3339))
 		p := playbook
 		p.Log = log
-		if err := (gate.FailedUnits{Playbook: p}).Check(ctx, q); err != nil {
-			return err
-		}
-		well.wave, well.at = q.Wave.Number, time.Now()
-		return nil
-	}
+		return gate.FailedUnits{Playbook: p}.Check(ctx, q)
+	})
 }

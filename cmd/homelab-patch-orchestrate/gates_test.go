@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"homelab-patch-orchestrate/ansible"
@@ -77,4 +79,27 @@ func TestFailedUnitsOfAJob(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(log), "==== failed units before wave 1, ") || !strings.Contains(string(log), "Look for failed units") {
 		t.Errorf("%v, log:\n%s", err, log)
 	}
+}
+
+func TestOnceAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, answer := 0, error(nil)
+		check := onceAMoment(func(context.Context, orchestrator.Question) error { asked++; return answer })
+		ask := func(wave, want int) {
+			t.Helper()
+			err := check(t.Context(), orchestrator.Question{Wave: orchestrator.WaveReport{Number: wave}})
+			if !errors.Is(err, answer) || asked != want {
+				t.Errorf("wave %d: %v, asked %d times, want %d", wave, err, asked, want)
+			}
+		}
+		ask(0, 1)
+		time.Sleep(aMoment - time.Millisecond)
+		ask(0, 1)
+		time.Sleep(time.Millisecond)
+		ask(0, 2) // that yes is too old
+		ask(1, 3) // and is of another wave
+		answer = errors.New("no")
+		ask(2, 4)
+		ask(2, 5) // a no is asked again
+	})
 }

@@ -1,0 +1,132 @@
+"""Tests of the role's outline with the real Ansible: which tasks a host sees, and how many restart at once. What the host would
+answer is made up; python3 -m unittest discover -s ansible/tests"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+ROLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'roles', 'patching')
+sys.path.insert(0, ROLE)
+from module_utils.homelab_system import empty_result         # noqa: E402
+
+# Answers by the host's variable `answers`, action by action, and notes what was asked.
+ANSWERS = '''
+import json, os, time
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        host, action = task_vars['inventory_hostname'], self._task.args.get('action', 'reboot')
+        began = time.time()
+        if action == 'reboot':
+            time.sleep(0.7)
+        with open(os.environ['ASKED'], 'a') as f:
+            f.write(json.dumps([host, action, began, time.time(), self._task.args]) + '\\n')
+        answer = task_vars['answers'].get(action, {})
+        if action in ('look', 'plan', 'prepare', 'upgrade', 'settle'):
+            answer = dict({'result': dict(task_vars['empty'], **answer.pop('result', {}))}, **answer)
+        if action == 'look':
+            answer.setdefault('begun', '')
+        result.update(answer)
+        return result
+'''
+
+
+@unittest.skipUnless(shutil.which('ansible-playbook') or os.environ.get('E2E_REQUIRED') == '1', 'no ansible-playbook here')
+class Outline(unittest.TestCase):
+    def play(self, hosts, *args, tasks_from='main', **extra):
+        """Run the role; returns what was asked of each host, in its order, and what Ansible printed."""
+        with tempfile.TemporaryDirectory() as folder:
+            role = shutil.copytree(ROLE, folder + '/roles/patching')
+            for name in ('homelab_patch', 'made_up_reboot'):
+                with open(role + '/action_plugins/%s.py' % name, 'w', encoding='utf-8') as f:
+                    f.write(ANSWERS)
+            with open(role + '/tasks/reboot.yml', encoding='utf-8') as f:
+                text = f.read()
+            self.assertIn('ansible.builtin.reboot', text)
+            with open(role + '/tasks/reboot.yml', 'w', encoding='utf-8') as f:
+                f.write(text.replace('ansible.builtin.reboot', 'made_up_reboot'))
+            with open(folder + '/hosts.json', 'w', encoding='utf-8') as f:
+                json.dump({'all': {'hosts': {name: {'answers': answers, 'empty': empty_result('r')} for name, answers in hosts.items()},
+                                   # not `local`: such a host is never restarted by the role
+                                   'vars': dict({'ansible_connection': 'ansible.builtin.local'}, **extra)}}, f)
+            with open(folder + '/play.yml', 'w', encoding='utf-8') as f:
+                json.dump([{'hosts': 'all', 'gather_facts': False, 'strategy': 'ansible.builtin.host_pinned',
+                            'tasks': [{'import_role': {'name': 'patching', 'tasks_from': tasks_from}},
+                                      {'name': 'Go on with the play', 'debug': {'msg': '{{ homelab_patch | to_json }}'}}]}], f)
+            asked = folder + '/asked'
+            with open(asked, 'w', encoding='utf-8'):
+                pass
+            env = dict(os.environ, ASKED=asked, HOME=folder, ANSIBLE_ROLES_PATH=folder + '/roles', ANSIBLE_FORKS='25')
+            done = subprocess.run(['ansible-playbook', '-i', folder + '/hosts.json', '-e', 'homelab_patch_run_id=r', folder + '/play.yml',
+                                   *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            with open(asked, encoding='utf-8') as f:
+                return [json.loads(line) for line in f], done.stdout
+
+    def asked(self, answers, *args, **extra):
+        asked, said = self.play({'one': answers}, *args, **extra)
+        return [a[1] for a in asked], said
+
+    def test_a_host_with_nothing_to_do_is_asked_twice(self):
+        asked, said = self.asked({'upgrade': {'state': 'done', 'recorded': True}})
+        self.assertEqual(asked, ['look', 'upgrade'], said)
+        self.assertIn('Go on with the play', said)
+
+    def test_what_has_changed_is_recorded_when_it_was_published(self):
+        asked, said = self.asked({'upgrade': {'state': 'done', 'changed': True}})
+        self.assertEqual(asked, ['look', 'upgrade', 'record'], said)
+        self.assertLess(said.index('TASK [patching : Publish the result]'), said.index('TASK [patching : Record the result on the host]'))
+
+    def test_a_host_on_hold_is_left_alone(self):
+        asked, said = self.asked({'look': {'result': {'hold': {'reason': 'mine'}}}})
+        self.assertEqual(asked, ['look', 'record'], said)
+
+    def test_a_dry_run_asks_for_a_plan_alone(self):
+        asked, said = self.asked({}, '--check')
+        self.assertEqual(asked, ['look', 'plan'], said)
+
+    def test_a_restart_is_judged_once(self):
+        due = {'state': 'done', 'changed': True, 'result': {'reboot_required': True, 'reboot_reasons': ['why']}}
+        asked, said = self.asked({'upgrade': due, 'settle': {'result': {'rebooted': True}}})
+        self.assertEqual(asked, ['look', 'upgrade', 'reboot', 'settle', 'record'], said)
+        asked, said = self.asked({'upgrade': due}, patching_reboot='never')
+        self.assertEqual(asked, ['look', 'upgrade', 'record'], said)
+        asked, said = self.asked({'upgrade': dict(due, restarted=True), 'settle': {'result': {'rebooted': True}}})
+        self.assertEqual(asked, ['look', 'upgrade', 'settle', 'record'], said)
+
+    def test_a_failure_is_published_and_no_restart_follows(self):
+        failure = {'phase': 'upgrade', 'reason': 'package x failed', 'detail': ''}
+        asked, said = self.asked({'upgrade': {'state': 'done', 'failed': True, 'msg': 'package x failed', 'failure': failure,
+                                              'result': {'reboot_required': True, 'failure': failure}}})
+        self.assertEqual(asked, ['look', 'upgrade', 'record'], said)
+        self.assertIn('package x failed', said)
+
+    def test_preparing_asks_once(self):
+        asked, said = self.asked({'prepare': {'state': 'done', 'result': {'suite': 'bookworm'}}}, tasks_from='prepare')
+        self.assertEqual(asked, ['prepare'], said)
+        self.assertIn('bookworm', said)
+
+    def test_no_more_restart_at_once_than_the_budget(self):
+        due = {'upgrade': {'state': 'done', 'changed': True, 'result': {'reboot_required': True, 'reboot_reasons': ['why']}},
+               'settle': {'result': {'rebooted': True}}}
+        hosts = {'host%02d' % i: due for i in range(12)}
+        asked, said = self.play(hosts, patching_reboots_at_once=3)
+        moments = sorted([(a[2], 1) for a in asked if a[1] == 'reboot'] + [(a[3], -1) for a in asked if a[1] == 'reboot'])
+        self.assertEqual(len(moments), 24, said)
+        now = most = 0
+        for _, by in moments:
+            now += by
+            most = max(most, now)
+        self.assertEqual(most, 3, said)
+        self.assertEqual(len(re.findall(r'^host\d+ .*failed=0', said, re.M)), 12, said)
+
+
+if __name__ == '__main__':
+    unittest.main()

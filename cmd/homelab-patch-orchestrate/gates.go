@@ -26,7 +26,11 @@ func (j *job) gates(playbook runner.Playbook, dir string) (all []orchestrator.Ga
 	if j.carried && j.FailedUnits {
 		playbook.Playbook, playbook.Vars = filepath.Join(j.Project, "playbooks", "health.yml"), nil
 		playbook.HostDeadline = 0 // needs the hosts' addresses; the gate has a deadline of its own
-		all = append(all, orchestrator.Gate{Name: config.FailedUnitsGate, Timeout: askTimeout, Check: failedUnits(playbook, dir)})
+		check := failedUnits(playbook, dir)
+		if len(j.Gates) == 0 {
+			check = onceAMoment(check)
+		}
+		all = append(all, orchestrator.Gate{Name: config.FailedUnitsGate, Timeout: askTimeout, Check: check})
 	}
 	for _, g := range j.Gates {
 		o := orchestrator.Gate{Name: g.Name, Timeout: g.Timeout}
@@ -44,8 +48,8 @@ func (j *job) gates(playbook runner.Playbook, dir string) (all []orchestrator.Ga
 	return all
 }
 
-// aMoment is how old an answer about failed units may be. Where no soak, gate or person comes between two waves, the first is
-// asked about when it ends and again when the next begins, in the same second: one look serves both.
+// aMoment is how old an answer about failed units may be where it is the only gate. Then nothing comes between the two times
+// that it is asked about a wave, when that has ended and when the next begins, in the same second: one look serves both.
 const aMoment = 3 * time.Second
 
 // onceAMoment asks again about a wave only when a yes is older than a moment.
@@ -66,7 +70,7 @@ func onceAMoment(check func(context.Context, orchestrator.Question) error) func(
 
 // failedUnits keeps what Ansible prints with the rest of the run.
 func failedUnits(playbook runner.Playbook, dir string) func(context.Context, orchestrator.Question) error {
-	return onceAMoment(func(ctx context.Context, q orchestrator.Question) error {
+	return func(ctx context.Context, q orchestrator.Question) error {
 		log, err := local{dir: dir}.append("ansible.log")
 		if err != nil {
 			return err
@@ -76,5 +80,5 @@ func failedUnits(playbook runner.Playbook, dir string) func(context.Context, orc
 		p := playbook
 		p.Log = log
 		return gate.FailedUnits{Playbook: p}.Check(ctx, q)
-	})
+	}
 }

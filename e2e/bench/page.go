@@ -17,6 +17,7 @@ type page struct {
 	costs   []row
 	figures []row
 	hosts   []row
+	spent   []string // profiles, as blocks
 	broken  []error
 }
 
@@ -63,6 +64,11 @@ func (p *page) fleet(what, unit string, a, b []float64, most float64, meaning st
 			number(spreadOf(b).median), unit, ratio.median, ratio.low, ratio.high, p.promise(what, ratio.median, atMost, most), len(a)),
 		meaning,
 	})
+}
+
+// profile adds where time went, beside the figures that it explains.
+func (p *page) profile(what, text string) {
+	p.spent = append(p.spent, fmt.Sprintf("\nWhere time went, %s:\n\n```\n%s\n```\n", what, strings.TrimSpace(text)))
 }
 
 // promise says what was promised of a median, and remembers if it is not kept.
@@ -116,6 +122,9 @@ func (p *page) text() string {
 		"controller does share its cores. Wall time is judged here.\n\n" +
 		"| | ours | peer | ratio | low … high | promised | rounds |\n|---|---|---|---|---|---|---|\n")
 	table(&b, p.hosts)
+	for _, block := range p.spent {
+		b.WriteString(block)
+	}
 	return b.String()
 }
 

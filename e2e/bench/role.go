@@ -78,17 +78,18 @@ func (l *lab) round(first int, before string, all ...who) (map[who]cost, error) 
 }
 
 // series is rounds of round, after one that does not count: what is done once in a host's life is not measured.
-func (b *bench) series(hosts, rounds int, before string, all ...who) (map[who][]cost, error) {
+// profile is where the last run of ours has spent its time.
+func (b *bench) series(hosts, rounds int, before string, all ...who) (costs map[who][]cost, profile string, err error) {
 	l, err := b.labUp(hosts)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer l.down()
-	costs := map[who][]cost{}
+	costs = map[who][]cost{}
 	for i := range rounds + 1 {
 		c, err := l.round(i, before, all...)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		for _, w := range all {
 			if i > 0 {
@@ -96,16 +97,18 @@ func (b *bench) series(hosts, rounds int, before string, all ...who) (map[who][]
 			}
 		}
 	}
-	return costs, nil
+	profile, err = l.output(controller, "homelab-patch-orchestrate show latest | sed -n '/^WAVE  STATE/,/^$/p; /^GATE/,/^$/p; /^slowest tasks/,/^$/p'")
+	return costs, profile, err
 }
 
 // role measures what a run of the carried role costs on booted hosts.
 func (b *bench) role(p *page) error {
 	for _, hosts := range []int{10, 20} {
-		c, err := b.series(hosts, rounds, small, floor, usual, ours)
+		c, profile, err := b.series(hosts, rounds, small, floor, usual, ours)
 		if err != nil {
 			return err
 		}
+		p.profile(fmt.Sprintf("`run` on %d hosts, the last one", hosts), profile)
 		p.fleet(fmt.Sprintf("`run` ÷ the usual playbook, wall, %d hosts, small packages", hosts), "s", wall(c[ours]), wall(c[usual]), 0.60,
 			"Three small packages a host, lists that have changed, no reboot. `run` as it ships: planned and downloaded before the first "+
 				"wave, every check, failed units asked for after each of two waves, the second of which is the controller. The other is "+
@@ -162,10 +165,11 @@ func (b *bench) realOnce(hosts int, w who) (cost, error) {
 // idle measures what hosts with nothing to do cost the controller.
 func (b *bench) idle(p *page) error {
 	const hosts = 50
-	c, err := b.series(hosts, 2, "apt-get -qq update; apt-get -qq -y upgrade >/dev/null; rm -rf /var/lib/apt/lists/* /root/.ansible", usual, ours)
+	c, profile, err := b.series(hosts, 2, "apt-get -qq update; apt-get -qq -y upgrade >/dev/null; rm -rf /var/lib/apt/lists/* /root/.ansible", usual, ours)
 	if err != nil {
 		return err
 	}
+	p.profile(fmt.Sprintf("`run` on %d hosts with nothing to do, the last one", hosts), profile)
 	perHost := func(costs []cost) (s []float64) {
 		for _, s1 := range cpu(costs) {
 			s = append(s, s1*1000/hosts)

@@ -44,6 +44,11 @@ REBOOT = '''
         reboot_reasons: ["asked for by linux-image-6.1.0-41-lab-amd64", "100% of it's \\"old\\" code"]
         packages: [{name: a}, {name: b}, {name: c}]
   tasks:
+    - name: Announce
+      ansible.builtin.include_role:
+        name: patching
+        tasks_from: announce
+
     - name: Reboot
       ansible.builtin.include_role:
         name: patching

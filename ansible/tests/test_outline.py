@@ -38,6 +38,14 @@ class ActionModule(ActionBase):
         return result
 '''
 
+# Stands where the orchestrator tells people.
+ANNOUNCE = '''#!/usr/bin/python3
+import json, os, sys
+said = json.load(sys.stdin)
+with open(os.environ['ASKED'], 'a') as f:
+    f.write(json.dumps([said['host'], 'announce', 0, 0, sys.argv[1:]]) + '\\n')
+'''
+
 
 @unittest.skipUnless(shutil.which('ansible-playbook') or os.environ.get('E2E_REQUIRED') == '1', 'no ansible-playbook here')
 class Outline(unittest.TestCase):
@@ -55,18 +63,22 @@ class Outline(unittest.TestCase):
                 f.write(text.replace('ansible.builtin.reboot', 'made_up_reboot'))
             with open(folder + '/hosts.json', 'w', encoding='utf-8') as f:
                 json.dump({'all': {'hosts': {name: {'answers': answers, 'empty': empty_result('r')} for name, answers in hosts.items()},
-                                   # not `local`: such a host is never restarted by the role
-                                   'vars': dict({'ansible_connection': 'ansible.builtin.local'}, **extra)}}, f)
+                                   'children': {'patch_controller': {'hosts': {'ctl': {'ansible_connection': 'local'}}}},
+                                   'vars': extra}}, f)
             with open(folder + '/play.yml', 'w', encoding='utf-8') as f:
-                json.dump([{'hosts': 'all', 'gather_facts': False, 'strategy': 'ansible.builtin.host_pinned',
+                # that a connection is local is no variable of the hosts: such a host is never restarted by the role
+                json.dump([{'hosts': 'all:!patch_controller', 'gather_facts': False, 'connection': 'ansible.builtin.local', 'strategy': 'ansible.builtin.host_pinned',
                             'tasks': [{'import_role': {'name': 'patching', 'tasks_from': tasks_from}},
                                       {'name': 'Go on with the play', 'debug': {'msg': '{{ homelab_patch | to_json }}'}}]}], f)
             asked = folder + '/asked'
             with open(asked, 'w', encoding='utf-8'):
                 pass
+            with open(folder + '/announce', 'w', encoding='utf-8') as f:
+                f.write(ANNOUNCE)
+            os.chmod(folder + '/announce', 0o700)
             env = dict(os.environ, ASKED=asked, HOME=folder, ANSIBLE_ROLES_PATH=folder + '/roles', ANSIBLE_FORKS='25')
-            done = subprocess.run(['ansible-playbook', '-i', folder + '/hosts.json', '-e', 'homelab_patch_run_id=r', folder + '/play.yml',
-                                   *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            done = subprocess.run(['ansible-playbook', '-i', folder + '/hosts.json', '-e', 'homelab_patch_run_id=r', '-e', 'homelab_patch_command=' + folder + '/announce',
+                                   '-e', 'homelab_patch_announce=/socket', folder + '/play.yml', *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
             with open(asked, encoding='utf-8') as f:
                 return [json.loads(line) for line in f], done.stdout
 
@@ -92,10 +104,10 @@ class Outline(unittest.TestCase):
         asked, said = self.asked({}, '--check')
         self.assertEqual(asked, ['look', 'plan'], said)
 
-    def test_a_restart_is_judged_once(self):
+    def test_a_restart_is_announced_and_judged_once(self):
         due = {'state': 'done', 'changed': True, 'result': {'reboot_required': True, 'reboot_reasons': ['why']}}
         asked, said = self.asked({'upgrade': due, 'settle': {'result': {'rebooted': True}}})
-        self.assertEqual(asked, ['look', 'upgrade', 'reboot', 'settle', 'record'], said)
+        self.assertEqual(asked, ['look', 'upgrade', 'announce', 'reboot', 'settle', 'record'], said)
         asked, said = self.asked({'upgrade': due}, patching_reboot='never')
         self.assertEqual(asked, ['look', 'upgrade', 'record'], said)
         asked, said = self.asked({'upgrade': dict(due, restarted=True), 'settle': {'result': {'rebooted': True}}})

@@ -176,11 +176,12 @@ func TestOnlookerReadsAlong(t *testing.T) {
 		return h
 	}
 	save()
-	events.WriteString(`{"kind":"start","time":1,"labels":["wave:0","preflight"]}` + "\n" + `{"kind":"begin","time":2,"task":"Ahead","host":"a"}` + "\n")
+	events.WriteString(`{"kind":"start","time":1,"labels":["wave:0","preflight"]}` + "\n" + `{"kind":"begin","time":2,"task":"Ahead","host":"a"}` + "\n" +
+		`{"kind":"start","time":2,"labels":["prepare"]}` + "\n" + `{"kind":"begin","time":2.5,"task":"Plan","host":"a"}` + "\n")
 	if h := host(0); h.task != "" {
 		t.Errorf("what looks ahead: %+v", h)
 	}
-	report.Waves[0].State, report.Waves[0].Started = orchestrator.Running, time.Now()
+	report.Waves[0].State, report.Waves[0].Started = orchestrator.Running, time.Unix(3, 0)
 	save()
 	events.WriteString(`{"kind":"start","time":3,"labels":["wave:0"]}` + "\n" + `{"kind":"begin","time":4,"task":"Look","ho`)
 	if h := host(0); h.task != "" {

@@ -12,6 +12,8 @@ import (
 // host is a host of a wave, by its events until its wave has ended.
 type host struct {
 	name        string
+	wave        *wave
+	ready       bool   // it was prepared before the first wave, or could not be
 	task, words string // what it is at, and how far in its own words
 	done, total int    // packages; total is 0 if it has not said
 	began, last time.Time
@@ -48,6 +50,12 @@ func (h *host) event(e runner.Event) {
 	case runner.KindResult:
 		h.result(e)
 	}
+}
+
+// settled reports whether a host that is being prepared is done with it.
+func settled(e runner.Event) bool {
+	p, _ := orchestrator.Published(e)
+	return p != nil || e.Kind == runner.KindResult && e.Status == runner.StatusUnreachable && !e.Ignored
 }
 
 func (h *host) begin(e runner.Event) {

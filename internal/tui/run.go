@@ -20,6 +20,7 @@ type Run struct {
 	waves []*wave
 	hosts map[string]*host
 	now   *wave // the one that was begun last; nil before the first
+	ahead bool  // hosts are being prepared, or were
 }
 
 // wave is a wave of the run.
@@ -38,7 +39,7 @@ func NewRun(id string, waves []orchestrator.WaveReport, took orchestrator.Durati
 	for _, rw := range waves {
 		w := &wave{number: rw.Number, state: rw.State, began: rw.Started, ended: rw.Ended, took: took[rw.Group]}
 		for _, rh := range rw.Hosts {
-			h := &host{name: rh.Name, patch: rh.Patch}
+			h := &host{name: rh.Name, patch: rh.Patch, wave: w}
 			if rh.Outcome != orchestrator.Undecided {
 				h.decide(rh.Outcome, rh.Message)
 			}
@@ -107,11 +108,16 @@ func (w *wave) enter(to orchestrator.State, at time.Time) {
 	}
 }
 
-// Event follows the tasks of each host.
+// Event follows the tasks of each host: in its wave, and, when it is prepared
+// before the first one, no further than to its end.
 func (r *Run) Event(e runner.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h := r.hosts[e.Host]; h != nil {
+	switch h := r.hosts[e.Host]; {
+	case h == nil:
+	case h.wave.state == orchestrator.Pending || e.Time.Before(h.wave.began):
+		r.ahead, h.ready = true, h.ready || settled(e)
+	default:
 		h.event(e)
 	}
 }
@@ -178,6 +184,14 @@ func (r *Run) words() string {
 		return "the controller is patched and restarts; after its boot the run is ended"
 	case r.state.Final():
 		return "the run is " + string(r.state)
+	case r.now == nil && r.ahead:
+		ready := 0
+		for _, h := range r.hosts {
+			if h.ready {
+				ready++
+			}
+		}
+		return fmt.Sprintf("before the first wave hosts plan and download, %d of %d are done", ready, len(r.hosts))
 	case r.now == nil:
 		return "the run begins"
 	case r.now.state == orchestrator.Running:

@@ -153,7 +153,7 @@ func TestWatchingAFleet(t *testing.T) {
 
 	began := time.Now()
 	p := watchIn(t, lab, "run", 80, 24, "run")
-	p.until("80×24, before the first wave", `before the first wave hosts plan and download, \d+ of 20 are done`, time.Minute)
+	p.until("80×24, before the first wave", `before the first wave hosts plan and download, \d+ of 20 done`, time.Minute)
 	p.until("80×24", `wave 0  running .* 0/18 `, 2*time.Minute)
 	other := watchIn(t, lab, "status --follow", 200, 50, "status", "--follow")
 	other.until("200×50", `wave 0  running .*/18 `, time.Minute)

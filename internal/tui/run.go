@@ -191,7 +191,7 @@ func (r *Run) words() string {
 				ready++
 			}
 		}
-		return fmt.Sprintf("before the first wave hosts plan and download, %d of %d are done", ready, len(r.hosts))
+		return fmt.Sprintf("before the first wave hosts plan and download, %d of %d done", ready, len(r.hosts))
 	case r.now == nil:
 		return "the run begins"
 	case r.now.state == orchestrator.Running:

@@ -77,11 +77,11 @@ func runDir(store *orchestrator.Store, id string) string {
 // completeRun completes RUN for the shell, latest run first. Asked for often, it makes nothing and reads no journal.
 func (j *job) completeRun(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-	if j.flags = c; len(args) > 0 || j.resolveSettings() != nil || !exists(filepath.Join(j.State, "runs")) {
+	if j.flags = c; len(args) > 0 || j.resolveSettings() != nil {
 		return nil, directive
 	}
-	store, err := orchestrator.Open(j.State)
-	if err != nil {
+	store, err := j.stored()
+	if store == nil || err != nil {
 		return nil, directive
 	}
 	ids, _ := store.IDs()

@@ -101,16 +101,13 @@ func (j *job) foreseen(c *cobra.Command) roll {
 		ctx, cancel := context.WithTimeout(c.Context(), tabWait)
 		defer cancel()
 		if inv, err := j.fleet(ctx); err == nil && len(inv.Hosts) > 0 {
-			var r roll
+			r, rest := rollOf(nil), "" // of a fleet that is refused nobody knows the waves
 			if plan, err := orchestrator.NewPlan(inv, orchestrator.Policy{}); err == nil {
-				r = rollOf(plan.Pending())
+				r, rest = rollOf(plan.Pending()), "in no wave"
 			}
 			for name := range inv.Hosts {
-				if r.hosts == nil {
-					r.hosts = map[string]cobra.Completion{}
-				}
 				if _, ok := r.hosts[name]; !ok {
-					r.hosts[name] = cobra.CompletionWithDesc(name, "in no wave")
+					r.hosts[name] = cobra.CompletionWithDesc(name, rest)
 				}
 			}
 			return r

@@ -29,7 +29,7 @@ test:
 
 # The scenarios on booted hosts that CI runs too, and the slow tests (late_*_test.go) that need none. Skipped without root.
 e2e:
-	e2e/need $$(cat e2e/lab/needs) $$(cat ara/testdata/needs)
+	e2e/need bash-completion $$(cat e2e/lab/needs) $$(cat ara/testdata/needs)
 	$(MAKE) --no-print-directory build
 	go test -race -tags e2e -count=1 -timeout 10m ./ara ./cmd/...
 	go test -tags e2e -count=1 -timeout 60m -v ./e2e

@@ -62,6 +62,8 @@ func (j *job) targetFlags(c *cobra.Command) {
 	f.SortFlags = false
 	f.StringVar(&j.limit, "limit", "", "patch only the hosts that match this Ansible `PATTERN`; it only narrows")
 	f.IntVar(&j.wave, "wave", 0, "patch only wave `N`")
+	c.RegisterFlagCompletionFunc("limit", j.completeHost)
+	c.RegisterFlagCompletionFunc("wave", j.completeWave)
 	j.sourceFlags(c)
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"homelab-patch-orchestrate/internal/tui"
@@ -23,15 +22,18 @@ func (p *printer) plan(plan planJSON) error {
 		if i > 0 {
 			fmt.Fprintf(p.out, "\n%s\n", t.title)
 		}
-		w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, strings.ToUpper(strings.Join(t.head, "\t")))
-		for _, row := range t.rows {
-			for j := range row {
-				row[j] = tui.Line(row[j], 120)
+		lines := table{}
+		for n, row := range append([][]string{t.head}, t.rows...) {
+			var cells []any
+			for _, cell := range row {
+				if n == 0 {
+					cell = strings.ToUpper(cell)
+				}
+				cells = append(cells, tui.Line(cell, 120))
 			}
-			fmt.Fprintln(w, strings.Join(row, "\t"))
+			lines.row(cells...)
 		}
-		w.Flush()
+		lines.print(p.out, "", p.width())
 	}
 	for _, n := range plan.Notes {
 		fmt.Fprintf(p.out, "note: %s\n", clean(n))

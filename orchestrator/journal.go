@@ -155,18 +155,22 @@ func readJournal(dir, id string) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("read the journal of run %s: %w", id, err)
 	}
-	// The version first: of a newer journal nothing else is known.
-	var head struct {
-		Version int `json:"version"`
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return Report{}, &JournalError{Path: path, Err: err}
-	}
-	if head.Version > Version {
-		return Report{}, &JournalError{Path: path, Version: head.Version}
-	}
 	var report Report
-	if err := json.Unmarshal(data, &report); err != nil {
+	err = json.Unmarshal(data, &report)
+	version := report.Version
+	if err != nil { // what else it has may be of a newer version
+		var head struct {
+			Version int `json:"version"`
+		}
+		if err := json.Unmarshal(data, &head); err != nil {
+			return Report{}, &JournalError{Path: path, Err: err}
+		}
+		version = head.Version
+	}
+	if version > Version {
+		return Report{}, &JournalError{Path: path, Version: version}
+	}
+	if err != nil {
 		return Report{}, &JournalError{Path: path, Err: err}
 	}
 	if err := report.check(id); err != nil {

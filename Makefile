@@ -82,11 +82,13 @@ release:
 	go run ./packaging -release
 
 # Figures against the peers, in docs/benchmarks.md, and what a record in ARA costs, in docs/evidence/. Fails where a promise is broken.
+# PARTS="fleet start" measures those parts of the page alone, and leaves the rest as it was.
+PARTS ?=
 bench:
 	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client
-	go run ./e2e/bench
+	go run ./e2e/bench $(PARTS)
 	e2e/need $$(cat ara/testdata/needs)
-	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara
+	test -n "$(PARTS)" || E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara
 
 clean:
 	rm -rf bin dist

@@ -72,7 +72,7 @@ func (b *bench) waves(p *page) error {
 	if err != nil {
 		return err
 	}
-	p.cost("whole run", "shell script", costs[0], costs[1], 1.05,
+	p.cost("whole run", "shell script", costs[0], costs[1], 1.03,
 		"`homelab-patch-orchestrate run` against [a script](../e2e/bench/testdata/waves.sh) that issues the same commands: "+
 			"ansible-inventory once, then ansible-playbook with a limit for each of three waves. 10 local hosts, 10 tasks. "+
 			"What planning, journal, events, metrics and the summary cost.")

@@ -135,7 +135,7 @@ func (b *bench) fleet(p *page) error {
 // lookBack measures what people ask of a large run.
 func (b *bench) lookBack(p *page, s simulated) error {
 	longest, text := 0.0, []string{}
-	for _, args := range [][]string{{"show"}, {"history"}, {"explain", "node00030"}, {"report", "--output", filepath.Join(s.dir, "report.html")}} {
+	for _, args := range [][]string{{"show", "latest"}, {"history"}, {"explain", "node00030"}, {"report", "latest", "--html", filepath.Join(s.dir, "report.html")}} {
 		took, err := measure(b.of(s.dir, args...))
 		if err != nil {
 			return err

@@ -65,11 +65,17 @@ type bench struct {
 	project string // an operator's own
 }
 
+// part is a group of measurements.
+type part struct {
+	name    string
+	measure func(*bench, *page) error
+}
+
 // parts are all that is measured, in the order of the page.
-func (b *bench) parts() []part {
+func parts() []part {
 	return []part{
-		{"waves", b.waves}, {"playbooks", b.playbooks}, {"memory", b.memory}, {"decoders", b.decoders}, {"callback", b.callback},
-		{"fleet", b.fleet}, {"terminal", b.terminal}, {"start", b.start},
+		{"waves", (*bench).waves}, {"playbooks", (*bench).playbooks}, {"memory", (*bench).memory}, {"decoders", (*bench).decoders},
+		{"callback", (*bench).callback}, {"fleet", (*bench).fleet}, {"terminal", (*bench).terminal}, {"start", (*bench).start},
 	}
 }
 
@@ -84,7 +90,7 @@ func measureParts(args []string) error {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	some, err := chosen(b.parts(), args)
+	some, err := chosen(parts(), args)
 	if err != nil {
 		return err
 	}
@@ -94,10 +100,10 @@ func measureParts(args []string) error {
 	var broken []error
 	for _, part := range some {
 		p := &page{machine: machine()}
-		if err := part.measure(p); err != nil {
+		if err := part.measure(b, p); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
-		if err := keep(b.parts(), part.name, p); err != nil {
+		if err := keep(parts(), part.name, p); err != nil {
 			return err
 		}
 		broken = append(broken, p.judge())

@@ -12,23 +12,21 @@ import (
 // figuresFile keeps what each part measured, so that one part can be measured anew and the page stays whole.
 const figuresFile = "docs/benchmarks.json"
 
-// part is what can be measured by itself.
-type part struct {
-	name    string
-	measure func(*page) error
-}
-
 // kept is what a part measured, as it is on disk.
 type kept struct {
-	Machine []string `json:"machine"`
-	Costs   []line   `json:"costs,omitempty"`
-	Figures []line   `json:"figures,omitempty"`
-	Broken  []string `json:"broken,omitempty"`
+	Machine []string          `json:"machine"`
+	Rows    map[string][]line `json:"rows"` // by section of the page
+	Broken  []string          `json:"broken,omitempty"`
 }
 
 type line struct {
 	Cells   string `json:"cells"`
 	Meaning string `json:"meaning"`
+}
+
+// sections are the tables of the page.
+func (p *page) sections() map[string]*[]row {
+	return map[string]*[]row{"costs": &p.costs, "figures": &p.figures}
 }
 
 // keep writes what the named part measured, and the page of all parts.
@@ -39,12 +37,11 @@ func keep(parts []part, name string, p *page) error {
 			return fmt.Errorf("%s: %w", figuresFile, err)
 		}
 	}
-	k := kept{Machine: p.machine}
-	for _, r := range p.costs {
-		k.Costs = append(k.Costs, line{r.cells, r.meaning})
-	}
-	for _, r := range p.figures {
-		k.Figures = append(k.Figures, line{r.cells, r.meaning})
+	k := kept{Machine: p.machine, Rows: map[string][]line{}}
+	for section, rows := range p.sections() {
+		for _, r := range *rows {
+			k.Rows[section] = append(k.Rows[section], line{r.cells, r.meaning})
+		}
 	}
 	for _, err := range p.broken {
 		k.Broken = append(k.Broken, err.Error())
@@ -61,20 +58,16 @@ func keep(parts []part, name string, p *page) error {
 func whole(parts []part, all map[string]kept) *page {
 	w := &page{}
 	for _, part := range parts {
-		k, ok := all[part.name]
-		if !ok {
-			continue
-		}
+		k := all[part.name]
 		for _, l := range k.Machine {
 			if !slices.Contains(w.machine, l) {
 				w.machine = append(w.machine, l)
 			}
 		}
-		for _, l := range k.Costs {
-			w.costs = append(w.costs, row{l.Cells, l.Meaning})
-		}
-		for _, l := range k.Figures {
-			w.figures = append(w.figures, row{l.Cells, l.Meaning})
+		for section, rows := range w.sections() {
+			for _, l := range k.Rows[section] {
+				*rows = append(*rows, row{l.Cells, l.Meaning})
+			}
 		}
 		for _, said := range k.Broken {
 			w.broken = append(w.broken, errors.New(said))

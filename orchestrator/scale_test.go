@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -119,5 +120,40 @@ func TestReconcile(t *testing.T) {
 	}
 	if taken < 100 {
 		t.Errorf("only %d hosts had their plan taken", taken)
+	}
+}
+
+// The journal that is put together of pieces is the one that encoding/json would write, whatever a host says.
+func TestJournalIsThatOfJSON(t *testing.T) {
+	hostile := `x","waves":null,"hosts":null`
+	report := Report{Version: 1, ID: hostile, Reason: hostile, Notes: []string{hostile}, Waves: []WaveReport{
+		{State: Running, Reason: hostile, Hosts: []HostReport{{Name: "a", Message: hostile}}},
+		{Number: 1, State: Pending, Hosts: []HostReport{{Name: "b"}, {Name: "c"}}}, {Number: 2, State: Pending},
+	}}
+	r := &Run{}
+	same := func(what string) {
+		t.Helper()
+		got, err := r.encode(report)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := json.Marshal(report); string(got) != string(want) {
+			t.Errorf("%s:\n%s\nnot\n%s", what, got, want)
+		}
+	}
+	same("it runs")
+	report.Waves[0].State, report.Waves[0].Hosts[0].Outcome = Passed, Patched
+	same("it has passed")
+	report.Waves[0].Gates = []GateAnswer{{Gate: hostile}} // asked again before the next wave
+	report.Waves[1].State = Running
+	same("the next one runs")
+	report.Waves[1].Hosts[0].Outcome = HostFailed
+	same("the next one goes on")
+	report.Waves = nil
+	same("no waves")
+	report.Waves = []WaveReport{}
+	same("an empty plan")
+	if r.passed[0] == nil || r.passed[1] != nil {
+		t.Errorf("%d waves are kept", len(r.passed))
 	}
 }

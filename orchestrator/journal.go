@@ -25,6 +25,7 @@ type Run struct {
 
 	store  *Store
 	passed map[int][]byte // by index: hosts of waves that passed, as JSON. They do not change any more
+	size   int            // of the journal, when it was written last
 }
 
 // JournalError says that a journal is there and cannot be used. It is never overwritten.
@@ -57,18 +58,19 @@ func (r *Run) save(report Report) error {
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	if err := r.store.disk.write(filepath.Join(r.Dir, journalFile), append(data, '\n')); err != nil {
+	if err := r.store.disk.write(filepath.Join(r.Dir, journalFile), data); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	return nil
 }
 
-// encode is json.Marshal, but of the hosts of a wave that has passed only once: of a large fleet they are nearly all of it,
+// encode is json.Marshal and the end of a line, but of the hosts of a wave that has passed only once: of a large fleet they are nearly all of it,
 // and the journal is written three times a wave.
 func (r *Run) encode(report Report) ([]byte, error) {
 	waves := report.Waves
 	if len(waves) == 0 {
-		return json.Marshal(report)
+		data, err := json.Marshal(report)
+		return append(data, '\n'), err
 	}
 	report.Waves = nil
 	whole, err := json.Marshal(report)
@@ -77,7 +79,8 @@ func (r *Run) encode(report Report) ([]byte, error) {
 	}
 	// A quote in a value is escaped: this is the member, and the only one.
 	before, after, _ := bytes.Cut(whole, []byte(`"waves":null`))
-	data := append(bytes.Clone(before), `"waves":[`...)
+	data := append(make([]byte, 0, len(whole)+r.size+r.size/4), before...)
+	data = append(data, `"waves":[`...)
 	for i, w := range waves {
 		if i > 0 {
 			data = append(data, ',')
@@ -86,7 +89,9 @@ func (r *Run) encode(report Report) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return append(append(data, ']'), after...), nil
+	data = append(append(append(data, ']'), after...), '\n')
+	r.size = len(data)
+	return data, nil
 }
 
 func (r *Run) appendWave(data []byte, i int, w WaveReport) ([]byte, error) {

@@ -137,7 +137,7 @@ func TestJournalIsThatOfJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want, _ := json.Marshal(report); string(got) != string(want) {
+		if want, _ := json.Marshal(report); string(got) != string(want)+"\n" {
 			t.Errorf("%s:\n%s\nnot\n%s", what, got, want)
 		}
 	}

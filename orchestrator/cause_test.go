@@ -182,8 +182,8 @@ func TestWhyInterrupted(t *testing.T) {
 
 func find(r Report, host string) (w WaveReport, h HostReport, ok bool) {
 	for _, w := range r.Waves {
-		if h := w.host(host); h.Name != "" {
-			return w, h, true
+		if h := w.byName()[host]; h != nil {
+			return w, *h, true
 		}
 	}
 	return w, h, false

@@ -153,7 +153,7 @@ func times(dir, host string) (*past.Times, error) {
 		return nil, fmt.Errorf("how long tasks took is not known: %w", err)
 	}
 	defer file.Close()
-	t, err := past.Timings(runner.Decode(file), host)
+	t, err := past.Timings(runner.Heads(file), host)
 	if err != nil {
 		return nil, fmt.Errorf("how long tasks took is not known: %w", err)
 	}

@@ -103,7 +103,7 @@ func (w *wave) section(l look) []string {
 // head is the line of the wave itself.
 func (w *wave) head(l look) string {
 	head := fmt.Sprintf("wave %d  %s", w.number, w.state)
-	n, all := w.count(), len(w.hosts)
+	n, all := w.over, len(w.hosts)
 	if w.state == orchestrator.Pending {
 		return cut(head+"  "+plural(all, "host"), l.width)
 	}

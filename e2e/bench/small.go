@@ -35,8 +35,8 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// terminal is the process that is measured: a wave of many hosts is drawn for so many seconds, as events come.
-func terminal(seconds string) error {
+// draw is the process that is measured: a wave of many hosts is drawn for so many seconds, as events come.
+func draw(seconds string) error {
 	long, err := strconv.Atoi(seconds)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func terminal(seconds string) error {
 func (b *bench) terminal(p *page) error {
 	var share, frames, bytes []float64
 	for range rounds {
-		out, err := exec.Command(b.self, "terminal", "20").Output()
+		out, err := exec.Command(b.self, "draw", "20").Output()
 		if err != nil {
 			return why(err)
 		}

@@ -51,8 +51,8 @@ func run() error {
 	if len(os.Args) == 6 && os.Args[1] == "playbook" {
 		return playbook(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 	}
-	if len(os.Args) == 3 && os.Args[1] == "terminal" {
-		return terminal(os.Args[2])
+	if len(os.Args) == 3 && os.Args[1] == "draw" {
+		return draw(os.Args[2])
 	}
 	return measureParts(os.Args[1:])
 }

@@ -33,13 +33,6 @@ func standin(t *testing.T) string {
 	return path
 }
 
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // run has the stand-in play the script on all its hosts.
 func run(t *testing.T, ctx context.Context, s Script, p runner.Playbook, emit func(runner.Event)) (runner.Result, error) {
 	t.Helper()

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"homelab-patch-orchestrate/orchestrator"
 	"homelab-patch-orchestrate/runner"
 )
@@ -34,6 +36,7 @@ type wave struct {
 	took         time.Duration // at most, in earlier runs; 0 if that is not known
 	hosts        []*host
 	over         int // hosts that have ended
+	names        int // columns of the longest name of a host
 }
 
 // NewRun returns what is known of a run by what a report says of its waves.
@@ -48,6 +51,7 @@ func NewRun(id string, waves []orchestrator.WaveReport, took orchestrator.Durati
 				h.decide(rh.Outcome, rh.Message)
 			}
 			r.tally(h, 1)
+			w.names = max(w.names, ansi.StringWidthWc(oneLine(h.name)))
 			w.hosts = append(w.hosts, h)
 			r.hosts[h.name] = h
 		}

@@ -57,12 +57,15 @@ func keep(parts []part, name string, p *page) error {
 // whole is the page of all parts, in their order.
 func whole(parts []part, all map[string]kept) *page {
 	w := &page{}
+	var when []string // and on what parts were measured
+	who := map[string][]string{}
 	for _, part := range parts {
 		k := all[part.name]
-		for _, l := range k.Machine {
-			if !slices.Contains(w.machine, l) {
-				w.machine = append(w.machine, l)
+		if measured := strings.Join(k.Machine, "; "); len(k.Machine) > 0 {
+			if !slices.Contains(when, measured) {
+				when = append(when, measured)
 			}
+			who[measured] = append(who[measured], part.name)
 		}
 		for section, rows := range w.sections() {
 			for _, l := range k.Rows[section] {
@@ -72,6 +75,9 @@ func whole(parts []part, all map[string]kept) *page {
 		for _, said := range k.Broken {
 			w.broken = append(w.broken, errors.New(said))
 		}
+	}
+	for _, measured := range when {
+		w.machine = append(w.machine, "Parts "+strings.Join(who[measured], ", ")+": "+measured)
 	}
 	return w
 }

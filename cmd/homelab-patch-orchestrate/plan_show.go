@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/internal/tui"
 )
 
@@ -50,7 +52,7 @@ func (p *printer) planMarkdown(plan planJSON) error {
 		fmt.Fprintf(&b, "\n## %s\n\n| %s |\n|%s\n", t.title, strings.Join(t.head, " | "), strings.Repeat("---|", len(t.head)))
 		for _, row := range t.rows {
 			for j := range row {
-				row[j] = markdown(row[j])
+				row[j] = report.Escape(clean(row[j]))
 			}
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 		}
@@ -59,26 +61,10 @@ func (p *printer) planMarkdown(plan planJSON) error {
 		if i == 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "- %s\n", markdown(n))
+		fmt.Fprintf(&b, "- %s\n", report.Escape(clean(n)))
 	}
 	_, err := io.WriteString(p.out, b.String())
 	return err
-}
-
-// markdown is text as text, whatever is in it.
-func markdown(s string) string {
-	var b strings.Builder
-	for _, r := range clean(s) {
-		switch {
-		case r == '<':
-			b.WriteString("&lt;")
-			continue
-		case strings.ContainsRune("\\`*_[]|#!", r):
-			b.WriteByte('\\')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 func (p planJSON) summary() string {
@@ -138,7 +124,7 @@ func (p planJSON) tables() []planTable {
 		if h.ListsAge < 0 {
 			age = "never"
 		}
-		hosts.rows = append(hosts.rows, []string{fmt.Sprint(h.wave), h.Name, fmt.Sprint(len(h.Packages)), fmt.Sprint(security), bytesOf(h.Download), age, or(h.Reboot, "no"), strings.Join(h.Warnings, "; ")})
+		hosts.rows = append(hosts.rows, []string{fmt.Sprint(h.wave), h.Name, fmt.Sprint(len(h.Packages)), fmt.Sprint(security), bytesOf(h.Download), age, cmp.Or(h.Reboot, "no"), strings.Join(h.Warnings, "; ")})
 		for _, k := range h.Held {
 			why := "held, and nothing newer waits"
 			if k.Candidate != k.Installed && k.Candidate != "" {
@@ -183,12 +169,12 @@ func (p planJSON) changes() planTable {
 				kind = "security"
 			}
 			if k.Advisories != nil {
-				mends = or(strings.Join(k.Advisories, " "), "none known")
+				mends = cmp.Or(strings.Join(k.Advisories, " "), "none known")
 			}
 			if k.To == "" || k.From == "" {
 				mends = ""
 			}
-			row := []string{k.Name, or(k.From, "(new)"), or(k.To, "(removed)"), kind, k.Origin, bytesOf(k.Size), mends}
+			row := []string{k.Name, cmp.Or(k.From, "(new)"), cmp.Or(k.To, "(removed)"), kind, k.Origin, bytesOf(k.Size), mends}
 			if k.To == "" {
 				row[5] = ""
 			}
@@ -203,13 +189,6 @@ func (p planJSON) changes() planTable {
 		}
 	}
 	return t
-}
-
-func or(s, instead string) string {
-	if s == "" {
-		return instead
-	}
-	return s
 }
 
 // bytesOf is a size for people, in units of 1000 as apt has them.

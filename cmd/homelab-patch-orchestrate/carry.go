@@ -155,7 +155,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()},
 	}
 	o := &orchestrator.Orchestrator{
-		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook, wave: true},
+		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook, wave: true, unsure: w.unsure()},
 		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), HostHold: orchestrator.HostHolds(j.HostHolds),
 		Schedule: j.Schedule, Now: j.now, Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
@@ -200,6 +200,19 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		o.Reboot = w.reboot
 	}
 	return o, nil
+}
+
+// unsure is the waves that the process before may have carried out without a word in the journal.
+func (w *work) unsure() (waves []int) {
+	if w.left == nil {
+		return nil
+	}
+	for _, wave := range w.left.Waves {
+		if wave.State == orchestrator.Running {
+			waves = append(waves, wave.Number)
+		}
+	}
+	return waves
 }
 
 // reboot tells this machine to reboot, when people were told and all is durable.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,18 @@ func TestEnded(t *testing.T) {
 		if len(text) > 0 && text[len(text)-1] != '\n' {
 			t.Errorf("%s: what comes next would be lost in half a line", name)
 		}
+	}
+	left := orchestrator.Report{Boot: "this", Waves: []orchestrator.WaveReport{
+		{Number: 0, State: orchestrator.Passed}, {Number: 1, State: orchestrator.Running},
+		{Number: 2, State: orchestrator.Running, Hosts: []orchestrator.HostReport{{Name: "ctl", Controller: true}}}, {Number: 3, State: orchestrator.Pending},
+	}}
+	for boot, want := range map[string][]int{"this": {1, 2}, "another": {1}} {
+		if got := (&work{left: &left}).unsure(boot); !slices.Equal(got, want) {
+			t.Errorf("in %s boot: waves %v, want %v", boot, got, want)
+		}
+	}
+	if got := (&work{}).unsure("this"); got != nil {
+		t.Errorf("a run that begins: %v", got)
 	}
 	// A folder that cannot be written is an error, and no engine.
 	if res, err := (local{dir: "/nonexistent", unsure: []int{0}}).Run(context.Background(), orchestrator.Wave{}, nil); err == nil || res.Complete {

@@ -29,9 +29,10 @@ test:
 
 # The scenarios on booted hosts that CI runs too, and the slow tests (late_*_test.go) that need none. Skipped without root.
 e2e:
-	e2e/need $$(cat e2e/lab/needs) $$(cat ara/testdata/needs)
+	e2e/need bash-completion $$(cat e2e/lab/needs) $$(cat ara/testdata/needs)
 	$(MAKE) --no-print-directory build
 	go test -race -tags e2e -count=1 -timeout 10m ./ara ./cmd/...
+	go test -tags e2e -count=1 -timeout 10m ./e2e/sim
 	go test -tags e2e -count=1 -timeout 60m -v ./e2e
 
 # All of them, with a record of what they showed in docs/evidence/. RUN=TestLink makes only that one's.
@@ -47,6 +48,7 @@ e2e-full:
 # Each decoder and parser against a minute of what nobody thought of.
 fuzz:
 	go test -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
+	go test -run '^$$' -fuzz '^FuzzHead$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzDecodeJSONCallback$$' -fuzztime 60s -fuzzminimizetime 10x ./runner
 	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
 	go test -run '^$$' -fuzz '^FuzzFleet$$' -fuzztime 60s -fuzzminimizetime 10x ./inventory
@@ -82,11 +84,13 @@ release:
 	go run ./packaging -release
 
 # Figures against the peers, in docs/benchmarks.md, and what a record in ARA costs, in docs/evidence/. Fails where a promise is broken.
+# PARTS="fleet start" measures those parts of the page alone, and leaves the rest as it was.
+PARTS ?=
 bench:
 	e2e/need ansible-core python3-ansible-runner openssh-server openssh-client $$(cat e2e/lab/needs)
-	go run ./e2e/bench
+	go run ./e2e/bench $(PARTS)
 	e2e/need $$(cat ara/testdata/needs)
-	E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara
+	test -n "$(PARTS)" || E2E_FULL=1 E2E_REQUIRED=1 go test -tags 'e2e e2efull' -count=1 -run '^TestCost$$' -v ./ara
 
 clean:
 	rm -rf bin dist

@@ -241,7 +241,7 @@ func (c *Client) request(ctx context.Context, method, path string, body, answer 
 func (c *Client) client() *http.Client {
 	c.once.Do(func() {
 		c.http = &http.Client{
-			Transport:     http.DefaultTransport.(*http.Transport).Clone(),
+			Transport:     transport(),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it could take the password elsewhere
 		}
 	})

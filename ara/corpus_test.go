@@ -31,7 +31,7 @@ func plugins(t testing.TB) string {
 // TestCorpus runs each playbook of the runner's corpus once, with the callback of ARA beside ours and the same server for
 // both, and compares what the two have on record.
 func TestCorpus(t *testing.T) {
-	s := newServer(t)
+	s := newServer(t, forAll)
 	ev := e2e.Record(t, nil, "ara-corpus", "What is on record in ARA: ours and that of its own callback, of the same runs")
 	dir, err := filepath.Abs("../runner/testdata/corpus")
 	if err != nil {
@@ -135,7 +135,6 @@ func both(t *testing.T, s *server, dir, name, callback string) (theirs, ours rec
 	p := runner.Playbook{
 		Dir: dir, Playbook: name + ".yml", Inventory: []string{"hosts.yml"}, Hosts: []string{"a", "b", "c", "dead"}, Labels: []string{label},
 		Env: []string{"ANSIBLE_CALLBACK_PLUGINS=" + callback, "ARA_API_CLIENT=http", "ARA_API_SERVER=" + s.url(), "ARA_API_TIMEOUT=120",
-			"ARA_API_USERNAME=" + user, "ARA_API_PASSWORD=" + password,
 			"ARA_LOCALHOST_AS_HOSTNAME_FORMAT=hostname"},
 		Events: file, Log: &log,
 	}
@@ -143,7 +142,7 @@ func both(t *testing.T, s *server, dir, name, callback string) (theirs, ours rec
 	if err != nil || !res.Complete {
 		t.Fatalf("complete %t, %v\n%s", res.Complete, err, log.String())
 	}
-	f := &Forwarder{Client: s.client(), Dir: run}
+	f := &Forwarder{Client: &Client{Server: s.url()}, Dir: run}
 	if err := f.Open(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ type server struct {
 	t    testing.TB
 	dir  string
 	port string
+	env  []string
 	cmd  *exec.Cmd
 }
 
@@ -96,7 +97,7 @@ func shared(t testing.TB) *server {
 }
 
 // startServer wants made to be locked.
-func startServer(t testing.TB, dir string) *server {
+func startServer(t testing.TB, dir string, env ...string) *server {
 	t.Helper()
 	if _, err := exec.LookPath(manage); err != nil {
 		if os.Getenv("E2E_REQUIRED") == "1" {
@@ -123,7 +124,7 @@ func startServer(t testing.TB, dir string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: dir, port: free(t)}
+	s := &server{t: t, dir: dir, port: free(t), env: env}
 	s.start()
 	return s
 }
@@ -136,7 +137,7 @@ func (s *server) start() {
 	}
 	defer log.Close()
 	s.cmd = exec.Command(manage, "runserver", "--noreload", "127.0.0.1:"+s.port)
-	s.cmd.Env = append(os.Environ(), "ARA_BASE_DIR="+s.dir, "ARA_LOG_LEVEL=ERROR", "ARA_WRITE_LOGIN_REQUIRED=true")
+	s.cmd.Env = append(append(os.Environ(), "ARA_BASE_DIR="+s.dir, "ARA_LOG_LEVEL=ERROR", "ARA_WRITE_LOGIN_REQUIRED=true"), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)

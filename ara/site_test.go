@@ -18,8 +18,12 @@ import (
 	"homelab-patch-orchestrate/runner"
 )
 
+// forAll lets everybody write, which is how ARA comes. With a password its server hashes that with each request, which takes
+// it some 100 ms of CPU, and a password is not what is measured.
+const forAll = "ARA_WRITE_LOGIN_REQUIRED=false"
+
 // newServer starts a server of the test's own.
-func newServer(t testing.TB) *server {
+func newServer(t testing.TB, env ...string) *server {
 	t.Helper()
 	dir, err := os.MkdirTemp(memory(), "ara")
 	if err != nil {
@@ -27,7 +31,7 @@ func newServer(t testing.TB) *server {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	made.Lock()
-	s := startServer(t, dir)
+	s := startServer(t, dir, env...)
 	made.Unlock()
 	t.Cleanup(s.kill)
 	return s
@@ -152,11 +156,11 @@ func (s *site) run(env ...string) *exec.Cmd {
 // last is the id of the latest run, and its folder.
 func (s *site) last() (id, dir string) {
 	s.t.Helper()
-	dirs, _ := filepath.Glob(s.path("state/runs/*"))
-	if len(dirs) == 0 {
+	journals, _ := filepath.Glob(s.path("state/runs/*/journal.json"))
+	if len(journals) == 0 {
 		s.t.Fatal("there is no run")
 	}
-	dir = dirs[len(dirs)-1]
+	dir = filepath.Dir(journals[len(journals)-1])
 	return filepath.Base(dir), dir
 }
 

@@ -17,8 +17,7 @@ func TestFromBare(t *testing.T) {
 	ev := e2e.Record(t, lab, "bare", "The weekly run of a controller that site.yml has made of a bare host")
 	write(lab, controller, "/etc/ansible/hosts.yml", siteHosts(t, lab, "saltierpoop", "prox"))
 	began := time.Now()
-	made := converge(t, lab, "-e", `{"patch_controller_notify_env": {"DISCORD_WEBHOOK_URL": "`+e2e.WebhookURL+`", "NTFY_URL": "`+e2e.NtfyURL+
-		`", "NTFY_PATCH_TOPIC": "`+e2e.NtfyTopic+`", "NTFY_TOKEN": "`+w.Token+`"}}`)
+	made := converge(t, lab, heardBy(w)...)
 	made.want(t, 0)
 	ev.Call("`ansible-playbook site.yml`", made.Output, time.Since(began), "changed on "+controller+": "+made.changed(t, controller))
 	lab.Exec(controller, "rm", "/root/.ssh/id_ed25519") // the admin's; the controller has its own now

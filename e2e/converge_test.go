@@ -97,6 +97,13 @@ func converge(t *testing.T, lab *e2e.Lab, args ...string) site {
 	return convergeIn(t, lab, "/root/ansible", args...)
 }
 
+// heardBy has site.yml give the controller the channels of a watch; more are members of JSON.
+func heardBy(w *e2e.Watch, more ...string) []string {
+	channels := append([]string{`"DISCORD_WEBHOOK_URL": "` + e2e.WebhookURL + `"`, `"NTFY_URL": "` + e2e.NtfyURL + `"`,
+		`"NTFY_PATCH_TOPIC": "` + e2e.NtfyTopic + `"`, `"NTFY_TOKEN": "` + w.Token + `"`}, more...)
+	return []string{"-e", `{"patch_controller_notify_env": {` + strings.Join(channels, ", ") + `}}`}
+}
+
 // convergeIn converges with the content of a folder.
 func convergeIn(t *testing.T, lab *e2e.Lab, folder string, args ...string) site {
 	t.Helper()

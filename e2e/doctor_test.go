@@ -174,8 +174,7 @@ func TestDoctor(t *testing.T) {
 	bare(t, lab)
 	ev := e2e.Record(t, lab, "doctor", "What doctor finds, on a healthy fleet and with each fault planted")
 	write(lab, controller, "/etc/ansible/hosts.yml", siteHosts(t, lab, "saltierpoop", "prox"))
-	converge(t, lab, "-e", `{"patch_controller_notify_env": {"DISCORD_WEBHOOK_URL": "`+e2e.WebhookURL+`", "NTFY_URL": "`+e2e.NtfyURL+
-		`", "NTFY_PATCH_TOPIC": "`+e2e.NtfyTopic+`", "NTFY_TOKEN": "`+w.Token+`", "HEARTBEAT_URL": "`+e2e.BeatURL+`"}}`).want(t, 0)
+	converge(t, lab, heardBy(w, `"HEARTBEAT_URL": "`+e2e.BeatURL+`"`)...).want(t, 0)
 	lab.Exec(controller, "rm", "/root/.ssh/id_ed25519") // the admin's; the controller has its own now
 
 	hashes := func() (all [4]string) {

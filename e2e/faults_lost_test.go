@@ -113,10 +113,10 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 	}
 	explain(t, lab, "node13").want(t, fault{name: "none", where: "node13"})
 	wantNextRun(t, lab, "node01")
+	spans := spans(lab, out.Report.ID)
 	mendLost(t, lab)
 	next := run(t, lab, "run")
 	all := []string{"saltierpoop", "prox", controller}
-	spans := spans(lab, out.Report.ID)
 	for _, f := range append(lost(), fault{host: "node13"}) {
 		all = append(all, f.host)
 		if f.name == "" {

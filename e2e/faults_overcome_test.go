@@ -17,8 +17,8 @@ func overcome() []fault {
 		{name: "dpkg lock held for 30 s", where: "target", host: "node02", within: 2 * time.Minute, bound: "`patching_lock_timeout`"},
 		{name: "slow boot: 40 s", where: "target", host: "node03", within: 3 * time.Minute, bound: "`patching_reboot_timeout`"},
 		{name: "frozen for 30 s in mid-upgrade", where: "target", host: "node04", within: 3 * time.Minute, bound: "`patching_reconnect_timeout`"},
-		{name: "dpkg lock held for 30 s", where: "controller", host: controller, within: 5 * time.Minute, bound: "`patching_lock_timeout`"},
-		{name: "slow boot: 40 s", where: "controller", host: controller, within: 5 * time.Minute},
+		{name: "dpkg lock held for 30 s", where: "controller", host: controller, within: 8 * time.Minute, bound: "`patching_lock_timeout`"},
+		{name: "slow boot: 40 s", where: "controller", host: controller, within: 8 * time.Minute},
 	}
 }
 

@@ -174,6 +174,12 @@ func patchFleet(t *testing.T, lab *e2e.Lab, ev *e2e.Evidence) {
 		wantRecent(t, lab, controller, "patch_orchestrate.prom", "homelab_patch_orchestrate_last_success_unixtime", again)
 		wantQuiet(t, lab)
 	})
+
+	t.Run("what the pages have on looking, planning and holding works", func(t *testing.T) {
+		lab := lab.For(t)
+		ids := runs(lab)
+		wantPages(t, lab, ev, ids[len(ids)-2])
+	})
 }
 
 // latest is the report of the latest run.

@@ -15,6 +15,7 @@ type Page struct {
 	t      testing.TB
 	name   string
 	blocks map[string]string // what is marked sh, by its heading
+	fenced []string          // every line of a block, marked or not
 	swap   *strings.Replacer
 }
 
@@ -28,20 +29,31 @@ func OpenPage(t testing.TB, name string, swap ...string) *Page {
 		t.Fatal(err)
 	}
 	p := &Page{t: t, name: name, blocks: map[string]string{}, swap: strings.NewReplacer(swap...)}
-	heading, inside := "", false
+	heading, inside, marked := "", false, false
 	for line := range strings.Lines(string(text)) {
 		switch {
 		case !inside && strings.HasPrefix(line, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
-		case line == "```sh\n":
-			inside = true
-		case line == "```\n":
-			inside = false
+		case strings.HasPrefix(line, "```"):
+			inside, marked = !inside, line == "```sh\n"
 		case inside:
-			p.blocks[heading] += line
+			p.fenced = append(p.fenced, strings.TrimSuffix(line, "\n"))
+			if marked {
+				p.blocks[heading] += line
+			}
 		}
 	}
 	return p
+}
+
+// Commands is every line of the page's blocks that calls a program.
+func (p *Page) Commands(program string) (lines []string) {
+	for _, line := range p.fenced {
+		if strings.HasPrefix(line, program+" ") {
+			lines = append(lines, p.swap.Replace(line))
+		}
+	}
+	return lines
 }
 
 // Script is all lines below a heading that a shell can run, in their order; more pairs of texts are for this heading.

@@ -182,7 +182,7 @@ func untouched(lab *e2e.Lab, names ...string) func(t *testing.T) {
 // busy waits until the upgrade of lab-slow is in the middle of its postinst.
 func busy(t *testing.T, lab *e2e.Lab, host string) {
 	t.Helper()
-	e2e.Eventually(t, 2*time.Minute, host+" is in mid-upgrade", func() error {
+	e2e.Eventually(t, 5*time.Minute, host+" is in mid-upgrade", func() error {
 		out := lab.Run(t.Context(), host, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", "lab-slow")
 		if out.Stdout != "half-configured 2.0-1" {
 			return fmt.Errorf("lab-slow: %q", out.Stdout)

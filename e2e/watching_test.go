@@ -70,7 +70,7 @@ func (p *pane) screen() string { return p.tmux("capture-pane", "-p", "-t", "w") 
 var (
 	headLine = regexp.MustCompile(`^(wave \d+)  (running|soaking|passed|halted|failed|interrupted|awaiting-reboot)\b`)
 	hostLine = regexp.MustCompile(`^  ([a-z][a-z0-9-]+)  +(\S.*)$`)
-	footLine = regexp.MustCompile(`^(  … and \d+ more hosts?|(.*; )?\d+ of \d+ hosts? ended)`)
+	footLine = regexp.MustCompile(`^(  … and \d+ more hosts?|(.*; )?\d+ of \d+ hosts? ended|before the first wave )`)
 	// What the program prints besides; the last when the run is over.
 	noteLine = regexp.MustCompile(`^(run \d{8}T|` + program + `: )`)
 	ending   = regexp.MustCompile(`(?m)^(WAVE  HOST|PACKAGE |passed in|report: |ended with)`)
@@ -153,10 +153,11 @@ func TestWatchingAFleet(t *testing.T) {
 
 	began := time.Now()
 	p := watchIn(t, lab, "run", 80, 24, "run")
+	p.until("80×24, before the first wave", `before the first wave hosts plan and download, \d+ of 20 done`, time.Minute)
 	p.until("80×24", `wave 0  running .* 0/18 `, 2*time.Minute)
 	other := watchIn(t, lab, "status --follow", 200, 50, "status", "--follow")
 	other.until("200×50", `wave 0  running .*/18 `, time.Minute)
-	p.until("80×24, packages", `\d/\d+ +\d+:\d\d\n`, 3*time.Minute)
+	p.until("80×24, packages", `(?m)^  [a-z]+\d* .* \d+/\d+ +\d+:\d\d$`, 3*time.Minute)
 	p.resize(200, 50)
 	p.until("resized to 200×50", `wave 0  running .*\n(.*\n){18}.* hosts ended`, time.Minute)
 	other.resize(80, 24)
@@ -190,7 +191,7 @@ func TestWatchingAFleet(t *testing.T) {
 	for _, shot := range []struct {
 		w    *pane
 		name string
-	}{{p, "80×24"}, {p, "80×24, packages"}, {other, "200×50"}, {p, "resized to 200×50"}, {p, "resized to 40×10"}, {other, "resized to 80×24"}} {
+	}{{p, "80×24, before the first wave"}, {p, "80×24"}, {p, "80×24, packages"}, {other, "200×50"}, {p, "resized to 200×50"}, {p, "resized to 40×10"}, {other, "resized to 80×24"}} {
 		ev.Lines("`"+shot.w.name+"`, "+shot.name, strings.Split(shot.w.seen[shot.name], "\n")...)
 	}
 

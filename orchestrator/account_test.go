@@ -73,7 +73,7 @@ func (h *history) mayAct(id string, w Wave, policy Policy) {
 		bad("without a host")
 	}
 	for _, host := range w.Hosts {
-		if o := disk.Waves[at].host(host.Name).Outcome; o != Undecided || a.heard[host.Name] != Undecided {
+		if o := disk.Waves[at].byName()[host.Name].Outcome; o != Undecided || a.heard[host.Name] != Undecided {
 			bad("with %s, which the journal has as %q, and which was heard of as %q", host.Name, o, a.heard[host.Name])
 		}
 		if h.worked[host.Name] {

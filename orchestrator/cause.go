@@ -36,6 +36,7 @@ const (
 	CauseLink     Cause = "link"      // the link was lost in the middle
 	CauseSilent   Cause = "silent"    // it takes connections and says nothing
 	CauseNoAnswer Cause = "no-answer" // it is off, or its network is down
+	CauseRoutes   Cause = "routes"    // the controller has no way to its network
 	CauseRefused  Cause = "refused"   // nothing listens on its ssh port
 	CauseName     Cause = "name"      // its name is not known to the resolver
 	CauseHostKey  Cause = "host-key"  // its host key is not the known one

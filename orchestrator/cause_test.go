@@ -182,8 +182,8 @@ func TestWhyInterrupted(t *testing.T) {
 
 func find(r Report, host string) (w WaveReport, h HostReport, ok bool) {
 	for _, w := range r.Waves {
-		if h := w.host(host); h.Name != "" {
-			return w, h, true
+		if h := w.byName()[host]; h != nil {
+			return w, *h, true
 		}
 	}
 	return w, h, false
@@ -225,7 +225,7 @@ func TestWhyLost(t *testing.T) {
 		{runner.Unreachable, "", "Connection timed out during banner exchange", CauseSilent},
 		{runner.Unreachable, "", "ssh: connect to host a port 22: Connection refused", CauseRefused},
 		{runner.Unreachable, "", "ssh: connect to host a port 22: No route to host", CauseNoAnswer},
-		{runner.Unreachable, "", "ssh: connect to host a port 22: Network is unreachable", CauseNoAnswer},
+		{runner.Unreachable, "", "ssh: connect to host a port 22: Network is unreachable", CauseRoutes},
 		{runner.Unreachable, "", "ssh: connect to host a port 22: Connection timed out", CauseNoAnswer},
 		{runner.Unreachable, "", "Timeout, server a not responding.", CauseLink},
 		{runner.Unreachable, "", "ssh: Could not resolve hostname a", CauseName},

@@ -231,7 +231,7 @@ func (w *world) orchestrator() *Orchestrator {
 // is left to do on one that was upgraded before.
 func (w *world) engine(_ context.Context, wave Wave, emit func(runner.Event)) (runner.Result, error) {
 	for _, h := range wave.Hosts {
-		if report, err := w.store().Latest(); err != nil || report.Waves[wave.Number].host(h.Name).Outcome != Undecided {
+		if report, err := w.store().Latest(); err != nil || report.Waves[wave.Number].byName()[h.Name].Outcome != Undecided {
 			w.t.Errorf("%s is run again, and the journal says how it came out (%v)", h.Name, err)
 		}
 		w.step()

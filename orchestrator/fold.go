@@ -64,6 +64,15 @@ func patchOf(e runner.Event) (*Patch, string) {
 // decodePatch returns the homelab_patch of a set_fact's result, and what is wrong with it. A field of the wrong type is
 // left zero and named; the rest is still worth having.
 func decodePatch(data []byte) (*Patch, string) {
+	var whole struct {
+		Facts struct {
+			Patch *Patch `json:"homelab_patch"`
+		} `json:"ansible_facts"`
+	}
+	if err := json.Unmarshal(data, &whole); err == nil && whole.Facts.Patch != nil && whole.Facts.Patch.Version == PatchVersion {
+		return whole.Facts.Patch, ""
+	}
+	// Something is wrong with it: what?
 	var result struct {
 		Facts struct {
 			Patch json.RawMessage `json:"homelab_patch"`

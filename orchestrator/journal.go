@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,9 @@ type Run struct {
 	// Dir is the run's folder, for the engine's log and events. It exists when the engine is called, mode 0700.
 	Dir string
 
-	store *Store
+	store  *Store
+	passed map[int][]byte // by index: hosts of waves that passed, as JSON. They do not change any more
+	size   int            // of the journal, when it was written last
 }
 
 // JournalError says that a journal is there and cannot be used. It is never overwritten.
@@ -51,14 +54,64 @@ func (r *Run) save(report Report) error {
 			return fmt.Errorf("write the journal: %w", err)
 		}
 	}
-	data, err := json.Marshal(report)
+	data, err := r.encode(report)
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	if err := r.store.disk.write(filepath.Join(r.Dir, journalFile), append(data, '\n')); err != nil {
+	if err := r.store.disk.write(filepath.Join(r.Dir, journalFile), data); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	return nil
+}
+
+// encode is json.Marshal and the end of a line, but of the hosts of a wave that has passed only once: of a large fleet they are nearly all of it,
+// and the journal is written three times a wave.
+func (r *Run) encode(report Report) ([]byte, error) {
+	waves := report.Waves
+	if len(waves) == 0 {
+		data, err := json.Marshal(report)
+		return append(data, '\n'), err
+	}
+	report.Waves = nil
+	whole, err := json.Marshal(report)
+	if err != nil {
+		return nil, err
+	}
+	// A quote in a value is escaped: this is the member, and the only one.
+	before, after, _ := bytes.Cut(whole, []byte(`"waves":null`))
+	data := append(make([]byte, 0, len(whole)+r.size+r.size/4), before...)
+	data = append(data, `"waves":[`...)
+	for i, w := range waves {
+		if i > 0 {
+			data = append(data, ',')
+		}
+		if data, err = r.appendWave(data, i, w); err != nil {
+			return nil, err
+		}
+	}
+	data = append(append(append(data, ']'), after...), '\n')
+	r.size = len(data)
+	return data, nil
+}
+
+func (r *Run) appendWave(data []byte, i int, w WaveReport) ([]byte, error) {
+	hosts, known := r.passed[i]
+	if !known {
+		var err error
+		if hosts, err = json.Marshal(w.Hosts); err != nil {
+			return nil, err
+		}
+		if w.State == Passed {
+			if r.passed == nil {
+				r.passed = map[int][]byte{}
+			}
+			r.passed[i] = hosts
+		}
+	}
+	w.Hosts = nil
+	whole, err := json.Marshal(w)
+	before, after, _ := bytes.Cut(whole, []byte(`"hosts":null`))
+	return append(append(append(append(data, before...), `"hosts":`...), hosts...), after...), err
 }
 
 // disk is how the store writes. after, if not nil, is called when each step is done: a test dies there, or forgets what
@@ -155,18 +208,22 @@ func readJournal(dir, id string) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("read the journal of run %s: %w", id, err)
 	}
-	// The version first: of a newer journal nothing else is known.
-	var head struct {
-		Version int `json:"version"`
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return Report{}, &JournalError{Path: path, Err: err}
-	}
-	if head.Version > Version {
-		return Report{}, &JournalError{Path: path, Version: head.Version}
-	}
 	var report Report
-	if err := json.Unmarshal(data, &report); err != nil {
+	err = json.Unmarshal(data, &report)
+	version := report.Version
+	if err != nil { // what else it has may be of a newer version
+		var head struct {
+			Version int `json:"version"`
+		}
+		if err := json.Unmarshal(data, &head); err != nil {
+			return Report{}, &JournalError{Path: path, Err: err}
+		}
+		version = head.Version
+	}
+	if version > Version {
+		return Report{}, &JournalError{Path: path, Version: version}
+	}
+	if err != nil {
 		return Report{}, &JournalError{Path: path, Err: err}
 	}
 	if err := report.check(id); err != nil {

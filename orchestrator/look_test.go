@@ -22,6 +22,9 @@ func TestLook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if ids, err := store.IDs(); ids != nil || err != nil {
+		t.Errorf("runs: %v, %v", ids, err)
+	}
 	if l, err := store.Lease(); l != nil || err != nil {
 		t.Errorf("a lease: %v, %v", l, err)
 	}
@@ -69,6 +72,9 @@ func TestHolder(t *testing.T) {
 	}
 	if err := lock.Lease(run.ID, "boot"); err != nil {
 		t.Fatal(err)
+	}
+	if ids, err := store.IDs(); ids != nil || err != nil {
+		t.Errorf("runs: %v, %v", ids, err)
 	}
 	if l, err := store.Lease(); err != nil || l.Run != run.ID || l.BootID != "boot" || l.Expires == 0 {
 		t.Errorf("%+v, %v", l, err)

@@ -14,6 +14,9 @@ import (
 // returned. The result tells how each host came out, whatever the error. The error is nil if the engine did its work,
 // even if every host failed. When ctx ends, Run returns soon, with hosts in flight as [runner.Interrupted] and nothing
 // left running on this machine.
+//
+// A run and a wave name one execution: asked again for one that has come to its end, by a process that goes on with the
+// run, it tells what it told then. docs/engines.md has all that an engine owes, package enginetest tests it.
 type Engine interface {
 	Run(ctx context.Context, w Wave, emit func(runner.Event)) (runner.Result, error)
 }

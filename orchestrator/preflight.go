@@ -26,7 +26,7 @@ func (s *session) preflight(ctx context.Context, i int) error {
 	halt := func(reason string, err error) error {
 		return &HaltError{Wave: wave.Number, Reason: fmt.Sprintf("halted before wave %d: %s", wave.Number, reason), Err: err}
 	}
-	if h := s.versions.host(name); h != nil && h.Packages != nil { // what it gets is known
+	if h := s.versions.byName()[name]; h != nil && h.Packages != nil { // what it gets is known
 		return s.judgeAhead(name, h.Packages, halt)
 	}
 	if i == 0 { // the run's folder is made with the first entry of its journal

@@ -71,9 +71,10 @@ func (s *session) ready(ctx context.Context) error {
 	all := Wave{Versions: s.versions}
 	problems := map[string]string{}
 	for i, w := range s.plan.Waves {
+		known := s.report.Waves[i].byName()
 		for _, h := range w.Hosts {
 			switch held, reason := s.heldNow(h.Name); {
-			case s.report.Waves[i].host(h.Name).Outcome != Undecided:
+			case known[h.Name].Outcome != Undecided:
 			case held:
 				problems[h.Name] = reason
 			default:
@@ -120,10 +121,11 @@ func (s *session) heldNow(name string) (bool, string) {
 // fill takes over what the hosts of the plan have planned. A given plan that a host cannot carry out ends the run here.
 func (s *session) fill(f *fold, result runner.Result, problems map[string]string) error {
 	given := s.versions
+	before := given.byName()
 	v := &Versions{ID: given.ID, Made: given.Made}
 	for _, w := range s.plan.Waves {
 		for _, h := range w.Hosts {
-			patch, res, was := f.patches[h.Name], result.Hosts[h.Name], given.host(h.Name)
+			patch, res, was := f.patches[h.Name], result.Hosts[h.Name], before[h.Name]
 			hv := HostVersions{Name: h.Name}
 			switch {
 			case problems[h.Name] != "":

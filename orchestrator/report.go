@@ -113,14 +113,13 @@ func (w WaveReport) Count(o Outcome) int {
 	return n
 }
 
-// host returns what the wave says of a host; the zero value of one that is not in it.
-func (w WaveReport) host(name string) HostReport {
-	for _, h := range w.Hosts {
-		if h.Name == name {
-			return h
-		}
+// byName returns what the wave says of each host.
+func (w WaveReport) byName() map[string]*HostReport {
+	hosts := make(map[string]*HostReport, len(w.Hosts))
+	for i := range w.Hosts {
+		hosts[w.Hosts[i].Name] = &w.Hosts[i]
 	}
-	return HostReport{}
+	return hosts
 }
 
 // lost returns the hosts that count against the budget, with their outcome.

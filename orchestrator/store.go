@@ -114,7 +114,7 @@ func (s *Store) runDir(id string) string { return filepath.Join(s.dir, "runs", i
 // IDs returns the id of every run that has a folder, oldest first.
 func (s *Store) IDs() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "runs"))
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // who looks before the first run
 		return nil, fmt.Errorf("list the runs: %w", err)
 	}
 	var ids []string

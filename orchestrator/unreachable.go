@@ -10,7 +10,7 @@ var sshSays = []struct {
 	{"banner exchange", "it takes connections, and its sshd says nothing", "the host hangs or is overloaded, look at its console", CauseSilent},
 	{"Connection refused", "it is up, and nothing listens on its ssh port", "look whether sshd runs", CauseRefused},
 	{"No route to host", "it does not answer", "it is off, or its network is down", CauseNoAnswer},
-	{"Network is unreachable", "this machine has no way to its network", "look at the routes and the address here", CauseNoAnswer},
+	{"Network is unreachable", "this machine has no way to its network", "look at the routes and the address here", CauseRoutes},
 	{"Connection timed out", "it does not answer", "it is off, its network is down, or a firewall is in between", CauseNoAnswer},
 	{"not responding", "it stopped answering", "it hangs, or the link to it was lost", CauseLink},
 	{"Could not resolve hostname", "its name is not known to the resolver", "set ansible_host, or look at DNS", CauseName},

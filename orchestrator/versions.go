@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"time"
 )
 
@@ -97,17 +96,16 @@ func (h HostVersions) check() error {
 	return nil
 }
 
-// host returns what is planned for a host; nil if it is not there.
-func (v *Versions) host(name string) *HostVersions {
+// byName returns what is planned for each host; nothing if v is nil.
+func (v *Versions) byName() map[string]*HostVersions {
+	hosts := map[string]*HostVersions{}
 	if v == nil {
-		return nil
+		return hosts
 	}
 	for i := range v.Hosts {
-		if v.Hosts[i].Name == name {
-			return &v.Hosts[i]
-		}
+		hosts[v.Hosts[i].Name] = &v.Hosts[i]
 	}
-	return nil
+	return hosts
 }
 
 // Vars returns what the role is told for hosts, by name: a host gets its packages, or has those of others to choose from.
@@ -115,9 +113,10 @@ func (v *Versions) host(name string) *HostVersions {
 func (v *Versions) Vars(names []string, attempt string) map[string]any {
 	all := map[string]any{}
 	others, archives := v.others()
+	known := v.byName()
 	for _, name := range names {
 		vars := map[string]any{"id": v.ID, "attempt": attempt, "packages": nil, "others": nil, "archives": nil}
-		if h := v.host(name); h != nil && h.Packages != nil {
+		if h := known[name]; h != nil && h.Packages != nil {
 			packages := map[string]string{}
 			for _, p := range h.Packages {
 				packages[p.Name] = p.To
@@ -160,39 +159,46 @@ func (v *Versions) others() (versions, archives map[string]map[string]string) {
 // reconcile takes their plan from hosts that were prepared from another moment of an archive than a host before them, and so
 // would get another version of a package. Hosts are in the order of the waves.
 func (v *Versions) reconcile() {
+	type version struct{ suite, architecture, name, origin string }
+	type moment struct{ to, archives string }
+	first := map[version]map[moment]int{} // the first host that gets a version by the archives of a moment
 	for i := range v.Hosts {
 		later := &v.Hosts[i]
-		for _, earlier := range v.Hosts[:i] {
-			if p := later.differs(earlier); p != "" {
-				later.Packages = nil
-				later.Problem = fmt.Sprintf("the archive had changed when it was prepared: %s is not that of %s", p, earlier.Name)
-				break
+		earliest, differs := i, ""
+		for _, p := range later.Packages {
+			for m, host := range first[version{later.Suite, later.Architecture, p.Name, p.Origin}] {
+				if m.to != p.To && p.To != "" && m.to != "" && host < earliest && later.moved(v.Hosts[host]) {
+					earliest, differs = host, p.Name+" "+p.To
+				}
+			}
+		}
+		if differs != "" {
+			later.Packages = nil
+			later.Problem = fmt.Sprintf("the archive had changed when it was prepared: %s is not that of %s", differs, v.Hosts[earliest].Name)
+			continue
+		}
+		archives := fmt.Sprint(later.Archives) // sorted
+		for _, p := range later.Packages {
+			key := version{later.Suite, later.Architecture, p.Name, p.Origin}
+			if first[key] == nil {
+				first[key] = map[moment]int{}
+			}
+			if _, known := first[key][moment{p.To, archives}]; !known {
+				first[key][moment{p.To, archives}] = i
 			}
 		}
 	}
 }
 
-// differs names a package of which two hosts of a kind would get different versions because an archive changed. Hosts with
-// the same archives differ because somebody wants it so.
-func (h HostVersions) differs(from HostVersions) string {
-	if h.Suite != from.Suite || h.Architecture != from.Architecture {
-		return ""
-	}
-	moved := false
+// moved reports whether an archive changed between the preparations of two hosts. Hosts with the same archives differ because
+// somebody wants it so.
+func (h HostVersions) moved(from HostVersions) bool {
 	for name, hash := range h.Archives {
-		other, both := from.Archives[name]
-		moved = moved || both && other != hash
-	}
-	if !moved {
-		return ""
-	}
-	for _, p := range h.Packages {
-		i := slices.IndexFunc(from.Packages, func(q Package) bool { return q.Name == p.Name })
-		if i >= 0 && from.Packages[i].To != p.To && p.To != "" && from.Packages[i].To != "" && from.Packages[i].Origin == p.Origin {
-			return p.Name + " " + p.To
+		if other, both := from.Archives[name]; both && other != hash {
+			return true
 		}
 	}
-	return ""
+	return false
 }
 
 // sealed is versions as a file has them.
@@ -252,6 +258,7 @@ func (v *Versions) Fits(plan *Plan, now time.Time) error {
 	case age > versionsLife:
 		problems = append(problems, fmt.Errorf("the plan is %d days old, and good for %d: make a new plan", int(age.Hours())/24, int(versionsLife.Hours())/24))
 	}
+	planned := v.byName()
 	known := map[string]bool{}
 	for _, u := range plan.Unpatched {
 		known[u.Name] = true
@@ -260,7 +267,7 @@ func (v *Versions) Fits(plan *Plan, now time.Time) error {
 	for _, w := range plan.Waves {
 		for _, name := range w.Names() {
 			known[name] = true
-			if v.host(name) == nil {
+			if planned[name] == nil {
 				missing = append(missing, name)
 			}
 		}

@@ -172,8 +172,9 @@ func (s *session) sameProject(halt func(string, error) error) error {
 func (s *session) patch(ctx context.Context, i int) error {
 	wave := s.plan.Waves[i]
 	wave.Versions = s.versions
+	known := s.report.Waves[i].byName()
 	wave.Hosts = slices.DeleteFunc(slices.Clone(wave.Hosts), func(h Host) bool {
-		return s.report.Waves[i].host(h.Name).Outcome != Undecided
+		return known[h.Name].Outcome != Undecided
 	})
 	if len(wave.Hosts) == 0 {
 		return nil
@@ -201,9 +202,9 @@ func (s *session) engine(ctx context.Context, i int, engine Engine, wave Wave) e
 		s.report.Engine = result.Version
 	}
 	s.report.Notes = append(s.report.Notes, f.judge(w, result, s.Policy.Check)...)
-	number := w.Number
+	number, known := w.Number, w.byName()
 	for _, h := range wave.Hosts {
-		h := w.host(h.Name)
+		h := known[h.Name]
 		s.changes = append(s.changes, Change{Time: w.Ended, Run: s.report.ID, Wave: &number, Host: h.Name, To: string(h.Outcome), Reason: h.Message})
 	}
 	return s.explain(engineCtx, ctx, *w, result, err)

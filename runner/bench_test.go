@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/apenella/go-ansible/v2/pkg/execute/result/json"
@@ -123,6 +124,46 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkEvents decodes and folds events of 1 kB, and says how many a second of CPU is good for, the collector's included.
+func BenchmarkEvents(b *testing.B) {
+	const hosts, tasks = 500, 10
+	var text bytes.Buffer
+	for task := range tasks {
+		for h := range hosts {
+			head := fmt.Sprintf(`"time":1764306000.123456,"play":"Patch","task":"Upgrade, part %d","id":"5254001a-2b3c-9f4e-6d10-%012d"`, task, task)
+			fmt.Fprintf(&text, `{"kind":"begin",%s,"host":"node%05d"}`+"\n", head, h)
+			line := fmt.Sprintf(`{"kind":"result",%s,"path":"/srv/ansible/patch.yml:7","action":"ansible.builtin.apt","host":"node%05d","status":"changed",`+
+				`"started":1764306000.023456,"data":{"changed":true,"stdout":"`, head, h)
+			text.WriteString(line + strings.Repeat("x", 2*1024-len(line)-200) + "\"}}\n") // so that the two are 2 kB
+		}
+	}
+	before, n := cpu(b), 0
+	for b.Loop() {
+		f := newFold(nil)
+		for e, err := range Decode(bytes.NewReader(text.Bytes())) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			f.add(e)
+			n++
+		}
+		if len(f.hosts) != hosts {
+			b.Fatalf("%d hosts", len(f.hosts))
+		}
+	}
+	b.ReportMetric(float64(text.Len())*float64(b.N)/float64(n), "B/event")
+	b.ReportMetric(float64(n)/(cpu(b)-before), "events/s")
+}
+
+// cpu is how many seconds of it this process has taken.
+func cpu(b *testing.B) float64 {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		b.Fatal(err)
+	}
+	return float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
 }
 
 // BenchmarkFold folds a run over 10,000 hosts, and says how much memory is

@@ -108,8 +108,15 @@ var ErrStream = errors.New("not a line of the event stream")
 // length; what is kept of one is bounded by [MaxData]. A line that is not an
 // event, such as the last half line of a killed engine, yields an error that
 // holds [ErrStream] and decoding goes on; an error of r ends it.
-func Decode(r io.Reader) iter.Seq2[Event, error] {
+func Decode(r io.Reader) iter.Seq2[Event, error] { return decode(r, false) }
+
+// Heads is [Decode] for who has no use for Event.Data: it is nil, and much is saved.
+func Heads(r io.Reader) iter.Seq2[Event, error] { return decode(r, true) }
+
+func decode(r io.Reader, heads bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		d := newDecoder()
+		d.heads = heads
 		lines := lineReader{r: bufio.NewReaderSize(r, 64<<10)}
 		size := 0
 		for {
@@ -119,7 +126,7 @@ func Decode(r io.Reader) iter.Seq2[Event, error] {
 				size++
 			}
 			if len(line) > 0 {
-				e, derr := decodeLine(line, cut)
+				e, derr := d.line(line, cut)
 				e.Size, size = size, 0
 				if !yield(e, derr) {
 					return
@@ -141,6 +148,12 @@ func Decode(r io.Reader) iter.Seq2[Event, error] {
 type lineReader struct {
 	r   *bufio.Reader
 	buf []byte
+}
+
+// more reports whether another whole line has been read already.
+func (l *lineReader) more() bool {
+	ahead, _ := l.r.Peek(l.r.Buffered())
+	return bytes.IndexByte(ahead, '\n') >= 0
 }
 
 // next returns a line that is valid until the next call, and how many bytes of
@@ -192,12 +205,13 @@ type head struct {
 // headEnd returns where the data member begins, -1 if there is none.
 func headEnd(line []byte) int { return bytes.Index(line, dataKey) }
 
-func decodeLine(line []byte, cut int) (Event, error) {
+func (d *decoder) line(line []byte, cut int) (Event, error) {
 	raw := line
 	var data []byte
 	if i := headEnd(line); i >= 0 {
 		data = line[i+len(dataKey):]
-		raw = append(line[:i:i], '}')
+		d.raw = append(append(d.raw[:0], line[:i]...), '}')
+		raw = d.raw
 		if cut > 0 {
 			cut, data = cut+len(data)-1, nil
 		} else if n := len(data); n == 0 || data[n-1] != '}' {
@@ -206,10 +220,10 @@ func decodeLine(line []byte, cut int) (Event, error) {
 			cut, data = len(data), nil
 		}
 	}
-	var h head
-	if err := json.Unmarshal(raw, &h); err != nil {
+	if err := d.head(raw); err != nil {
 		return Event{}, fmt.Errorf("%w: %v", ErrStream, err)
 	}
+	h := &d.h
 	if h.Kind == "" {
 		return Event{}, fmt.Errorf("%w: it has no kind", ErrStream)
 	}
@@ -220,12 +234,14 @@ func decodeLine(line []byte, cut int) (Event, error) {
 		Tags: h.Tags, Msg: h.Msg, Cut: max(cut, h.Cut),
 	}
 	if h.Kind == KindStats {
-		if err := json.Unmarshal(data, &e.Stats); err != nil {
+		stats := map[string]Stats{} // a name of its own: e then stays off the heap
+		if err := json.Unmarshal(data, &stats); err != nil {
 			return Event{}, fmt.Errorf("%w: stats: %v", ErrStream, err)
 		}
+		e.Stats = stats
 		return e, nil
 	}
-	if len(data) > 0 && !bytes.Equal(data, []byte("null")) {
+	if len(data) > 0 && !d.heads && !bytes.Equal(data, []byte("null")) {
 		e.Data = bytes.Clone(data)
 	}
 	return e, nil

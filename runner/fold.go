@@ -19,7 +19,7 @@ type fold struct {
 type hostFold struct {
 	seen        bool
 	reached     bool
-	busy        map[string]Event // tasks begun and not ended, by id
+	busy        map[string]place // tasks begun and not ended, by id
 	counts      Stats            // as far as events tell: no rescues
 	failed      bool             // by the latest task that ended
 	unreachable bool
@@ -27,6 +27,9 @@ type hostFold struct {
 	item        string // why a loop item failed in the task that is busy
 	stall       string // words, once its connection was ended for want of progress
 }
+
+// place is a task and where it stands.
+type place struct{ task, path string }
 
 func newFold(expected []string) *fold {
 	f := &fold{hosts: map[string]*hostFold{}, started: time.Now().UTC()}
@@ -39,7 +42,7 @@ func newFold(expected []string) *fold {
 func (f *fold) host(name string) *hostFold {
 	h := f.hosts[name]
 	if h == nil {
-		h = &hostFold{busy: map[string]Event{}}
+		h = &hostFold{busy: map[string]place{}}
 		f.hosts[name] = h
 	}
 	return h
@@ -57,7 +60,7 @@ func (f *fold) add(e Event) {
 	case KindBegin:
 		h := f.host(e.Host)
 		h.seen, h.item = true, ""
-		h.busy[e.TaskID] = e
+		h.busy[e.TaskID] = place{e.Task, e.Path}
 	case KindItem:
 		if h := f.host(e.Host); e.Status == StatusFailed && h.item == "" {
 			h.item = e.Msg
@@ -159,8 +162,8 @@ func (h *hostFold) result(stats Stats, recapped, complete bool) HostResult {
 		r.Outcome = Failed
 	case !complete || !recapped || len(h.busy) > 0:
 		r.Outcome = Interrupted
-		for _, e := range h.busy {
-			r.Task, r.Path = e.Task, e.Path
+		for _, at := range h.busy {
+			r.Task, r.Path = at.task, at.path
 		}
 		return r
 	case stats.Changed > 0:

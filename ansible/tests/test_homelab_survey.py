@@ -148,6 +148,15 @@ class Given(Archives):
         with self.assertRaisesRegex(Failure, 'plan drift: lab-b is planned, and patching_exclude'):
             self.given({'lab-b': '2'}, exclude=['lab-b'])
 
+    def test_what_nobody_planned_and_the_policy_keeps_is_no_drift(self):
+        main, same = [('lab-b', '2', 'Conflicts: lab-a\n'), ('lab-c', '2', 'Depends: lab-b (>= 2)\n'),
+                      ('lab-d', '2', 'Depends: lab-c (>= 2)\n')], {'Debian': 'a'}
+        given = {'packages': None, 'others': {}, 'archives': {plan.freeze.kind(): same}}
+        with mock.patch.object(plan.freeze, 'archives', lambda _: same), self.assertRaises(Failure) as refused:
+            self.survey('dist', ['lab-a'], main=main, automatic=['lab-a'], given=given)
+        self.assertEqual(refused.exception.phase, 'plan')
+        self.assertIn('would change lab-a, which patching_exclude keeps', refused.exception.reason)
+
     def test_a_host_that_was_not_prepared_gets_what_others_get(self):
         kind = plan.freeze.kind()
         both = {'main': self.NEW, 'security': [('lab-a', '2', '')]}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -225,8 +224,8 @@ func (p *printer) printARA(s araStatus) {
 	if s.Version != "" {
 		fmt.Fprintf(p.out, "%s: ARA %s\n\n", s.Server, s.Version)
 	}
-	t := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tON RECORD\tEVENTS\tPLAYBOOKS\tNOTE")
+	t := table{}
+	t.row("RUN", "ON RECORD", "EVENTS", "PLAYBOOKS", "NOTE")
 	for _, r := range s.Runs {
 		events, state := "-", map[string]string{"done": "yes", "waiting": "waits", "none": "no"}[r.State]
 		if r.Events > 0 {
@@ -242,7 +241,7 @@ func (p *printer) printARA(s araStatus) {
 		if r.State == "waiting" && r.Error != "" {
 			notes = append(notes, r.Error)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.ID, state, events, strings.Trim(fmt.Sprint(r.Playbooks), "[]"), clean(strings.Join(notes, "; ")))
+		t.row(r.ID, state, events, strings.Trim(fmt.Sprint(r.Playbooks), "[]"), strings.Join(notes, "; "))
 	}
-	t.Flush()
+	t.print(p.out, "", p.width())
 }

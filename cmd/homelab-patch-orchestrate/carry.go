@@ -155,7 +155,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()},
 	}
 	o := &orchestrator.Orchestrator{
-		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook, wave: true},
+		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook, wave: true, unsure: w.unsure(bootID())},
 		Policy: policy, Hold: orchestrator.HoldFile(j.Hold), HostHold: orchestrator.HostHolds(j.HostHolds),
 		Schedule: j.Schedule, Now: j.now, Stop: w.stop, Boot: bootID(), Gates: j.gates(playbook, run.Dir),
 		Fingerprint: func() (orchestrator.Project, error) { return orchestrator.Fingerprint(j.contents()...) },
@@ -200,6 +200,21 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		o.Reboot = w.reboot
 	}
 	return o, nil
+}
+
+// unsure is the waves that the process before may have carried out without a word in the journal. That of the controller
+// is not one after a boot: what it said of itself, that it has to reboot for instance, is no longer so.
+func (w *work) unsure(boot string) (waves []int) {
+	if w.left == nil {
+		return nil
+	}
+	for _, wave := range w.left.Waves {
+		stale := w.left.Boot != boot && slices.ContainsFunc(wave.Hosts, func(h orchestrator.HostReport) bool { return h.Controller })
+		if wave.State == orchestrator.Running && !stale {
+			waves = append(waves, wave.Number)
+		}
+	}
+	return waves
 }
 
 // reboot tells this machine to reboot, when people were told and all is durable.

@@ -2,9 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"os/exec"
+	"fmt"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -91,32 +92,64 @@ func TestExamples(t *testing.T) {
 			t.Errorf("examples of %q, which is no command", path)
 		}
 		for line := range strings.Lines(strings.TrimSpace(text)) {
-			words := shellwords(t, line)
-			if len(words) == 0 || words[0] != name {
-				t.Fatalf("%s: %q is not a line of this program", path, line)
-			}
-			c, rest, err := commands(&printer{}, new(int), false).Find(words[1:])
-			if err == nil {
-				err = c.ParseFlags(rest)
-			}
-			if err == nil {
-				err = c.ValidateArgs(c.Flags().Args())
-			}
-			if err != nil {
+			switch c, err := taken(line); {
+			case err != nil:
 				t.Errorf("%s: %v", strings.TrimSpace(line), err)
-			} else if path != name && strings.TrimPrefix(c.CommandPath(), name+" ") != path {
+			case path != name && strings.TrimPrefix(c.CommandPath(), name+" ") != path:
 				t.Errorf("%s: is an example of %s", strings.TrimSpace(line), path)
 			}
 		}
 	}
 }
 
-// shellwords is a line as a shell reads it.
-func shellwords(t *testing.T, line string) []string {
-	t.Helper()
-	out, err := exec.Command("sh", "-c", `printf '%s\n' `+line).Output()
-	if err != nil {
-		t.Fatalf("%s: %v", line, err)
+// taken is the command that a line of a shell calls, if the program takes all of it.
+func taken(line string) (*cobra.Command, error) {
+	words := shellwords(line)
+	if len(words) == 0 || words[0] != name {
+		return nil, fmt.Errorf("%q is not a line of this program", line)
 	}
-	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	args, script := asScript(words[1:])
+	root := commands(&printer{}, new(int), script)
+	root.InitDefaultCompletionCmd()
+	c, rest, err := root.Find(args)
+	if err == nil {
+		err = c.ParseFlags(rest)
+	}
+	if err == nil && c.HasSubCommands() && c != root {
+		err = fmt.Errorf("%s has commands below it: none is named", c.CommandPath())
+	}
+	if err == nil {
+		err = c.ValidateArgs(c.Flags().Args())
+	}
+	return c, err
+}
+
+// shellwords are the words of the first command of a line, as a shell reads it.
+func shellwords(line string) (words []string) {
+	word, quote, inside := "", rune(0), false
+	end := func() {
+		if inside {
+			words = append(words, word)
+		}
+		word, inside = "", false
+	}
+	for _, r := range line {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word += string(r)
+		case r == '\'' || r == '"':
+			quote, inside = r, true
+		case unicode.IsSpace(r):
+			end()
+		case strings.ContainsRune("|&;<>)", r), r == '#' && !inside:
+			end()
+			return words
+		default:
+			word, inside = word+string(r), true
+		}
+	}
+	end()
+	return words
 }

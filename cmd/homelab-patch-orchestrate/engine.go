@@ -21,6 +21,8 @@ type local struct {
 	document bool   // the result comes from the stock callback's document
 	wave     bool   // what it does is a wave, and not something around it
 	what     string // what it does, if it is of no wave
+	// unsure is the waves that an earlier process of the run was in the middle of: their engine may have come to its end.
+	unsure []int
 }
 
 // Run implements [orchestrator.Engine].
@@ -30,11 +32,20 @@ func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Ev
 		return runner.Result{}, err
 	}
 	defer log.Close()
-	events, err := l.append("events.jsonl")
+	events, err := l.events()
 	if err != nil {
 		return runner.Result{}, err
 	}
 	defer events.Close()
+	if slices.Contains(l.unsure, w.Number) {
+		switch res, err := l.ended(events, w, emit); {
+		case err != nil:
+			return res, fmt.Errorf("what was done already is not known: %w", err)
+		case res.Complete:
+			fmt.Fprintf(log, "==== wave %d had come to its end: its events tell how, and nothing is done again ====\n", w.Number)
+			return res, nil
+		}
+	}
 	what := l.what
 	if what == "" {
 		what = fmt.Sprintf("wave %d", w.Number)
@@ -68,5 +79,5 @@ func (l local) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Ev
 }
 
 func (l local) append(name string) (*os.File, error) {
-	return os.OpenFile(filepath.Join(l.dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return os.OpenFile(filepath.Join(l.dir, name), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 }

@@ -32,12 +32,7 @@ inventory, the holds, the window, the runs so far and the timer, and asks no hos
 		RunE: func(c *cobra.Command, args []string) error { return j.explain(c.Context(), out, args[0]) },
 	}
 	j.sourceFlags(c)
-	c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return j.completeHost(c, latest)
-	}
+	c.ValidArgsFunction = j.completeHost
 	return c
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // teach gives every command below c its examples, and words for a command line that it does not take: what is wrong, and
-// what was probably meant.
+// what was probably meant. No file is offered where none can be named.
 func teach(c *cobra.Command) {
 	c.Example = indent(examples[strings.TrimPrefix(c.CommandPath(), name+" ")])
 	if takes := c.Args; takes != nil {
@@ -22,6 +22,9 @@ func teach(c *cobra.Command) {
 			}
 			return &usageError{operandError(c, args), c.CommandPath() + " --help"}
 		}
+	}
+	if c.ValidArgsFunction == nil && !c.HasSubCommands() {
+		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	for _, sub := range c.Commands() {
 		teach(sub)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -50,7 +52,7 @@ journal that cannot be read is listed as such. So is the latest run that never b
 	return c
 }
 
-// looksBack opens the state directory for a command that only reads it; nil if nothing has run here yet.
+// looksBack looks at the state directory that the settings name; nil if nothing has run here yet.
 func (j *job) looksBack() (*orchestrator.Store, error) {
 	if err := j.resolveSettings(); err != nil {
 		return nil, err
@@ -58,15 +60,17 @@ func (j *job) looksBack() (*orchestrator.Store, error) {
 	return j.stored()
 }
 
+// stored looks at the state directory for a command that only reads it, whosever it is: nothing in it is made or changed. It
+// is nil if nothing has run here yet.
 func (j *job) stored() (*orchestrator.Store, error) {
-	if !exists(j.State) {
+	uid, _ := owner(j.State)
+	store, err := orchestrator.Look(j.State, uid)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err := j.mine(); err != nil {
-		return nil, err
-	}
-	store, err := orchestrator.Open(j.State)
-	if err != nil {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, cmp.Or(j.mine(), failed(err))
+	case err != nil:
 		return nil, failed(err)
 	}
 	return store, nil

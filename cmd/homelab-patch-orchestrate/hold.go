@@ -38,8 +38,11 @@ it. Past its end it still holds, and says so. It is a file: touching
 	set.Flags().StringVar(&h.reason, "reason", "", "why, in one line of `TEXT`; people read it in messages")
 	set.Flags().StringVar(&h.until, "until", "", "`WHEN` you mean to be done: 3h, 2d, 2026-12-01, \"2026-12-01 18:00\" or RFC 3339")
 	set.Flags().StringVar(&h.host, "host", "", "hold only this `HOST`")
+	set.RegisterFlagCompletionFunc("host", h.completeHost)
 	command("status", "Show what is held", h.status).Flags().BoolVar(&h.json, "json", false, "print it as JSON")
-	command("clear", "End a hold", h.clear).Flags().StringVar(&h.host, "host", "", "end the hold of this `HOST`")
+	end := command("clear", "End a hold", h.clear)
+	end.Flags().StringVar(&h.host, "host", "", "end the hold of this `HOST`")
+	end.RegisterFlagCompletionFunc("host", h.completeHeld)
 	command("check", "For systemd's ExecCondition: exit code 1 if the fleet is held", h.check).Hidden = true
 	return c
 }

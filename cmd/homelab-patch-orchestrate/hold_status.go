@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"homelab-patch-orchestrate/orchestrator"
@@ -48,8 +47,8 @@ func (h *holds) status(context.Context) error {
 		fmt.Fprintln(h.out.out, "nothing is held")
 		return nil
 	}
-	t := tabwriter.NewWriter(h.out.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "HELD\tSINCE\tUNTIL\tREASON")
+	t := table{}
+	t.row("HELD", "SINCE", "UNTIL", "REASON")
 	row := func(whom string, hold *orchestrator.Hold) {
 		const minute = "2006-01-02 15:04 MST"
 		loc := cmp.Or(h.Schedule.Location, time.Local)
@@ -62,7 +61,7 @@ func (h *holds) status(context.Context) error {
 		case !hold.Until.IsZero():
 			until = hold.Until.In(loc).Format(minute)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", clean(whom), hold.Since.In(loc).Format(minute), clean(until), clean(cmp.Or(hold.Reason, "-")))
+		t.row(whom, hold.Since.In(loc).Format(minute), until, cmp.Or(hold.Reason, "-"))
 	}
 	if fleet != nil {
 		row("the fleet", fleet)
@@ -70,7 +69,8 @@ func (h *holds) status(context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
 		row(name, hosts[name])
 	}
-	return t.Flush()
+	t.print(h.out.out, "", h.out.width())
+	return nil
 }
 
 func (h *holds) statusJSON(fleet *orchestrator.Hold, hosts map[string]*orchestrator.Hold) error {

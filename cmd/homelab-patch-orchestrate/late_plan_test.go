@@ -42,7 +42,7 @@ func TestPlanOfAnotherPlaybook(t *testing.T) {
 // What hosts say is text in all three forms.
 func TestPlanShows(t *testing.T) {
 	t.Parallel()
-	evil := "\x1b[31mred|<script>`x`"
+	evil := "\x1b[31mred|<script>`x` @everyone http://evil"
 	report := orchestrator.Report{ID: "x", Waves: []orchestrator.WaveReport{{Hosts: []orchestrator.HostReport{
 		{Name: "one", Outcome: orchestrator.Unchanged, Patch: &orchestrator.Patch{Suite: "bookworm", RebootForecast: evil, Packages: []orchestrator.Package{
 			{Name: evil, From: "1", To: "2", Size: 1500, Security: true, Source: "openssl", SourceVersion: "2"}, {Name: "new", To: "1", Size: -1}, {Name: "gone", From: "1"}},
@@ -73,7 +73,7 @@ func TestPlanShows(t *testing.T) {
 			data, _ := os.ReadFile(out.Name())
 			text := string(data)
 			wants(t, name, text, mends, "1.5 kB", "security", "unreachable", "kept back: phased", "apt-mark unhold held", "/etc/ssh/sshd", "only a reboot replaces it", "planned 1 of 2 hosts", "at least 1.5 kB")
-			if strings.Contains(text, "\x1b") || name == "Markdown" && (strings.Contains(text, "<script") || strings.Contains(text, "red|")) {
+			if strings.Contains(text, "\x1b") || name == "Markdown" && (strings.Contains(text, "<script") || strings.Contains(text, "red|") || strings.Contains(text, "@") || strings.Contains(text, "http://")) {
 				t.Errorf("%s lets it through: %q", name, text)
 			}
 		}

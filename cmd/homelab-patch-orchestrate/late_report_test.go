@@ -99,7 +99,7 @@ func TestReport(t *testing.T) {
 	}
 	wants(t, "both", report(2, "latest", "--json", "--markdown").stderr, "json markdown")
 	wants(t, "nobody", report(2, "2025").stderr, "there is no run 2025")
-	if r := b.do(b.bare("report", "latest", "--state", b.path("none"))); r.code != 2 || !strings.Contains(r.stderr, "does not exist") || exists(b.path("none")) {
+	if r := b.do(b.bare("report", "latest", "--state", b.path("none"))); r.code != 2 || !strings.Contains(r.stderr, "there is no run in") || exists(b.path("none")) {
 		t.Errorf("without a state directory: %+v", r)
 	}
 	wants(t, "a device", report(1, "latest", "--html", "/dev/null").stderr, "/dev/null is not a file")

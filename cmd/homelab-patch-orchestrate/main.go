@@ -30,10 +30,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	// Who no longer reads our output must not end the run. Handled, not ignored:
 	// an ignored signal would be inherited by ssh.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	script := len(args) > 0 && strings.HasPrefix(args[0], "-") && slices.Contains(args, "--check")
-	if script { // as the shell script was called
-		args = append([]string{"run"}, args...)
-	}
+	args, script := asScript(args)
 	out := &printer{out: stdout, err: stderr}
 	code := orchestrator.ExitDone
 	root := commands(out, &code, script)
@@ -43,6 +40,14 @@ func run(args []string, stdout, stderr *os.File) int {
 		return exitCode(err)
 	}
 	return code
+}
+
+// asScript takes a dry run as the shell script was called for one, without a command.
+func asScript(args []string) ([]string, bool) {
+	if len(args) > 0 && strings.HasPrefix(args[0], "-") && slices.Contains(args, "--check") {
+		return append([]string{"run"}, args...), true
+	}
+	return args, false
 }
 
 // commands is every command of the program.

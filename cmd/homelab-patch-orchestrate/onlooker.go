@@ -55,9 +55,6 @@ func (s *onlooker) look() (err error) {
 // newest is the run that began last and has a journal; none is no error.
 func (s *onlooker) newest() (string, fs.FileInfo, error) {
 	ids, err := s.store.IDs()
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil, nil
-	}
 	for _, id := range slices.Backward(ids) {
 		info, err := os.Stat(filepath.Join(runDir(s.store, id), "journal.json"))
 		if !errors.Is(err, fs.ErrNotExist) {

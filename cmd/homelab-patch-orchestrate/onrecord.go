@@ -126,7 +126,7 @@ func (r *recorder) wait() {
 		return
 	}
 	start := time.Now()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	var err error
 	for over := false; !over; {

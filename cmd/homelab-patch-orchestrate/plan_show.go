@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"homelab-patch-orchestrate/internal/report"
 	"homelab-patch-orchestrate/internal/tui"
 )
 
@@ -23,15 +24,18 @@ func (p *printer) plan(plan planJSON) error {
 		if i > 0 {
 			fmt.Fprintf(p.out, "\n%s\n", t.title)
 		}
-		w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, strings.ToUpper(strings.Join(t.head, "\t")))
-		for _, row := range t.rows {
-			for j := range row {
-				row[j] = tui.Line(row[j], 120)
+		lines := table{}
+		for n, row := range append([][]string{t.head}, t.rows...) {
+			var cells []any
+			for _, cell := range row {
+				if n == 0 {
+					cell = strings.ToUpper(cell)
+				}
+				cells = append(cells, tui.Line(cell, 120))
 			}
-			fmt.Fprintln(w, strings.Join(row, "\t"))
+			lines.row(cells...)
 		}
-		w.Flush()
+		lines.print(p.out, "", p.width())
 	}
 	for _, n := range plan.Notes {
 		fmt.Fprintf(p.out, "note: %s\n", clean(n))
@@ -48,7 +52,7 @@ func (p *printer) planMarkdown(plan planJSON) error {
 		fmt.Fprintf(&b, "\n## %s\n\n| %s |\n|%s\n", t.title, strings.Join(t.head, " | "), strings.Repeat("---|", len(t.head)))
 		for _, row := range t.rows {
 			for j := range row {
-				row[j] = markdown(row[j])
+				row[j] = report.Escape(clean(row[j]))
 			}
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 		}
@@ -57,26 +61,10 @@ func (p *printer) planMarkdown(plan planJSON) error {
 		if i == 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "- %s\n", markdown(n))
+		fmt.Fprintf(&b, "- %s\n", report.Escape(clean(n)))
 	}
 	_, err := io.WriteString(p.out, b.String())
 	return err
-}
-
-// markdown is text as text, whatever is in it.
-func markdown(s string) string {
-	var b strings.Builder
-	for _, r := range clean(s) {
-		switch {
-		case r == '<':
-			b.WriteString("&lt;")
-			continue
-		case strings.ContainsRune("\\`*_[]|#!", r):
-			b.WriteByte('\\')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 func (p planJSON) summary() string {
@@ -136,7 +124,7 @@ func (p planJSON) tables() []planTable {
 		if h.ListsAge < 0 {
 			age = "never"
 		}
-		hosts.rows = append(hosts.rows, []string{fmt.Sprint(h.wave), h.Name, fmt.Sprint(len(h.Packages)), fmt.Sprint(security), bytesOf(h.Download), age, or(h.Reboot, "no"), strings.Join(h.Warnings, "; ")})
+		hosts.rows = append(hosts.rows, []string{fmt.Sprint(h.wave), h.Name, fmt.Sprint(len(h.Packages)), fmt.Sprint(security), bytesOf(h.Download), age, cmp.Or(h.Reboot, "no"), strings.Join(h.Warnings, "; ")})
 		for _, k := range h.Held {
 			why := "held, and nothing newer waits"
 			if k.Candidate != k.Installed && k.Candidate != "" {
@@ -181,12 +169,12 @@ func (p planJSON) changes() planTable {
 				kind = "security"
 			}
 			if k.Advisories != nil {
-				mends = or(strings.Join(k.Advisories, " "), "none known")
+				mends = cmp.Or(strings.Join(k.Advisories, " "), "none known")
 			}
 			if k.To == "" || k.From == "" {
 				mends = ""
 			}
-			row := []string{k.Name, or(k.From, "(new)"), or(k.To, "(removed)"), kind, k.Origin, bytesOf(k.Size), mends}
+			row := []string{k.Name, cmp.Or(k.From, "(new)"), cmp.Or(k.To, "(removed)"), kind, k.Origin, bytesOf(k.Size), mends}
 			if k.To == "" {
 				row[5] = ""
 			}
@@ -201,13 +189,6 @@ func (p planJSON) changes() planTable {
 		}
 	}
 	return t
-}
-
-func or(s, instead string) string {
-	if s == "" {
-		return instead
-	}
-	return s
 }
 
 // bytesOf is a size for people, in units of 1000 as apt has them.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -119,8 +118,8 @@ func (p *printer) packages(w io.Writer, r orchestrator.Report) {
 		return
 	}
 	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "PACKAGE\tFROM\tTO\t\tHOSTS")
+	t := table{}
+	t.row("PACKAGE", "FROM", "TO", "", "HOSTS")
 	for _, c := range changes {
 		from, to, kind := c.From, c.To, ""
 		if from == "" {
@@ -132,9 +131,9 @@ func (p *printer) packages(w io.Writer, r orchestrator.Report) {
 		if c.Security {
 			kind = "security"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", clean(c.Name), clean(from), clean(to), kind, tui.Line(strings.Join(c.Hosts, " "), 60))
+		t.row(c.Name, from, to, kind, tui.Line(strings.Join(c.Hosts, " "), 60))
 	}
-	t.Flush()
+	t.print(w, "", p.width())
 }
 
 func count(h orchestrator.HostReport) string {

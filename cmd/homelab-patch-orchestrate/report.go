@@ -16,7 +16,7 @@ import (
 )
 
 func reportCommand(out *printer) *cobra.Command {
-	j := &job{}
+	j := &job{readOnly: true}
 	var file string
 	var markdown, asJSON bool
 	c := &cobra.Command{
@@ -34,17 +34,12 @@ of a run, the beginning of one, or latest. Each run writes its page when it ends
 			if c.Flags().Changed("html") && file == "" {
 				return errors.New("--html is empty: name a file, or - for standard output")
 			}
-			if !exists(j.State) { // and it is not made here
-				return fmt.Errorf("there is no run: %s does not exist", j.State)
+			if !asJSON && !markdown && file == "" { // the page is put beside the journal
+				if err := j.mine(); err != nil {
+					return err
+				}
 			}
-			if err := j.mine(); err != nil {
-				return err
-			}
-			store, err := orchestrator.Open(j.State)
-			if err != nil {
-				return failed(err)
-			}
-			journal, dir, err := findRun(store, args[0])
+			_, journal, dir, err := j.find(args[0])
 			if err != nil {
 				return err
 			}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"homelab-patch-orchestrate/orchestrator"
 )
@@ -147,4 +149,61 @@ func TestDamagedJournal(t *testing.T) {
 	if data, _ := os.ReadFile(b.path(damaged)); string(data) != "{" {
 		t.Errorf("the damaged journal is now %q", data)
 	}
+}
+
+// A process that died between the end of a wave and its word about it in the journal: who goes on takes the end from the
+// events, and does not do the wave again.
+func TestResumeEnded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.write("hosts.yml", twoHosts)
+	b.run(0)
+	id := b.journal().ID
+	b.edit("state/runs/"+id+"/events.jsonl", func(text string) string { // what wave 0 left
+		before, _, _ := strings.Cut(text, `{"kind":"stats"`)
+		_, after, _ := strings.Cut(text, `{"kind":"stats"`)
+		recap, _, _ := strings.Cut(after, "\n")
+		return before + `{"kind":"stats"` + recap + "\n"
+	})
+	b.edit("state/runs/"+id+"/journal.json", func(text string) string {
+		var r orchestrator.Report
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			t.Fatal(err)
+		}
+		r.State, r.ExitCode, r.Ended = orchestrator.Running, nil, time.Time{}
+		for i := range r.Waves {
+			w := &r.Waves[i]
+			w.State, w.Ended = orchestrator.Pending, time.Time{}
+			if i == 0 {
+				w.State = orchestrator.Running
+			}
+			for j := range w.Hosts {
+				w.Hosts[j] = orchestrator.HostReport{Name: w.Hosts[j].Name, Controller: w.Hosts[j].Controller}
+			}
+		}
+		edited, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(edited) + "\n"
+	})
+	r := b.verb(0, "resume")
+	wants(t, "stdout", r.stdout, "2 patched")
+	if got := b.touched(); got != "one ctl ctl" { // by the first run both, by the second the controller
+		t.Errorf("touched %q", got)
+	}
+	if j := b.journal(); j.ID != id || j.State != orchestrator.Passed || j.Waves[0].Hosts[0].Outcome != orchestrator.Patched {
+		t.Errorf("the run: %+v", j)
+	}
+	log, _ := os.ReadFile(b.path("state/runs/" + id + "/ansible.log"))
+	wants(t, "ansible.log", string(log), "wave 0 had come to its end")
+}
+
+func (b *bench) edit(name string, change func(string) string) {
+	b.t.Helper()
+	text, err := os.ReadFile(b.path(name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.write(name, change(string(text)))
 }

@@ -33,7 +33,7 @@ The next run upgrades the packages again, unless patching_exclude or a hold keep
 Exit codes: 0 done, 1 it failed, 2 refused before anything was touched, 5 a run is under way, 6 held, 129,
 130 and 143 interrupted.`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: j.completeRun,
+		ValidArgsFunction: j.completeRunHost,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return j.do(out, code, func(ctx context.Context, stop <-chan struct{}, out *printer, rec record) (int, error) {
 				b := &back{job: j, host: args[1], packages: packages, yes: yes}

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"homelab-patch-orchestrate/orchestrator"
 )
 
@@ -72,19 +70,4 @@ func few(ids []string) string {
 
 func runDir(store *orchestrator.Store, id string) string {
 	return filepath.Join(store.Dir(), "runs", id)
-}
-
-// completeRun completes RUN for the shell, latest run first. Asked for often, it makes nothing and reads no journal.
-func (j *job) completeRun(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-	if j.flags = c; len(args) > 0 || j.resolveSettings() != nil || !exists(filepath.Join(j.State, "runs")) {
-		return nil, directive
-	}
-	store, err := orchestrator.Open(j.State)
-	if err != nil {
-		return nil, directive
-	}
-	ids, _ := store.IDs()
-	slices.Reverse(ids)
-	return append([]cobra.Completion{latest}, ids...), directive
 }

@@ -78,20 +78,3 @@ func TestFindRun(t *testing.T) {
 		t.Errorf("of none: %v", err)
 	}
 }
-
-// What the shell asks for, with the state directory of the flag, of the settings, and of nobody.
-func TestCompleteRun(t *testing.T) {
-	t.Parallel()
-	b := &bench{t, t.TempDir()}
-	store := shelf(t, map[string]string{"20261101T040000Z-aaaaaa": passed, "20261108T040000Z-bbbbbb": passed})
-	b.write("settings.yaml", "state: "+store.Dir()+"\n")
-	const want = "latest\n20261108T040000Z-bbbbbb\n20261101T040000Z-aaaaaa\n:36\n"
-	for _, args := range [][]string{{"--state", store.Dir()}, {"--config", "settings.yaml"}} {
-		if got := b.do(b.bare(append(append([]string{"__complete", "retry"}, args...), "")...)).stdout; got != want {
-			t.Errorf("%v: %q", args, got)
-		}
-	}
-	if got := b.do(b.bare("__complete", "retry", "--state", b.path("none"), "")).stdout; got != ":36\n" || exists(b.path("none")) {
-		t.Errorf("without a state directory: %q", got)
-	}
-}

@@ -32,24 +32,8 @@ one, or latest.`,
 	j.flags = c
 	j.settingsFlags(c)
 	c.Flags().BoolVar(&j.json, "json", false, "print it as JSON")
-	c.ValidArgsFunction = func(c *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) == 1 {
-			return j.completeHost(c, args[0])
-		}
-		return j.completeRun(c, args, word)
-	}
+	c.ValidArgsFunction = j.completeRunHost
 	return c
-}
-
-// completeHost completes the name of a host of a run.
-func (j *job) completeHost(c *cobra.Command, run string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	j.flags = c
-	store, err := j.looksBack()
-	if store == nil || err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	report, _, _ := findRun(store, run)
-	return hostNames(report), cobra.ShellCompDirectiveNoFileComp
 }
 
 // hostNames is every host of a run.
@@ -169,7 +153,7 @@ func times(dir, host string) (*past.Times, error) {
 		return nil, fmt.Errorf("how long tasks took is not known: %w", err)
 	}
 	defer file.Close()
-	t, err := past.Timings(runner.Decode(file), host)
+	t, err := past.Timings(runner.Heads(file), host)
 	if err != nil {
 		return nil, fmt.Errorf("how long tasks took is not known: %w", err)
 	}

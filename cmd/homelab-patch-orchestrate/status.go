@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -34,9 +33,6 @@ latest one went. Nothing is changed, and no run is held up.`,
 			if err := j.resolveSettings(); err != nil {
 				return err
 			}
-			if err := j.mine(); err != nil {
-				return err
-			}
 			return j.status(out, code, follow)
 		},
 	}
@@ -47,16 +43,16 @@ latest one went. Nothing is changed, and no run is held up.`,
 }
 
 func (j *job) status(out *printer, code *int, follow bool) error {
-	store, err := orchestrator.Look(j.State, os.Geteuid())
+	store, err := j.stored()
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case store == nil:
 		if j.json {
 			return out.json(runStatus{Words: "there is no run: " + j.State + " does not exist", Waves: []waveStatus{}})
 		}
 		fmt.Fprintf(out.out, "there is no run: %s does not exist\n", j.State)
 		return nil
-	case err != nil:
-		return failed(err)
 	}
 	s := &onlooker{store: store}
 	if err := s.look(); err != nil {

@@ -123,13 +123,10 @@ func TestStatusRefuses(t *testing.T) {
 	b.write(journal, `{"version":99}`)
 	refused("a newer journal", 1, "has version 99, and this program knows 1")
 	refused("both", 2, "leave --follow or --json out", "--follow", "--json")
-	if os.Geteuid() != 0 {
-		return
-	}
-	if err := os.Chown(b.path("state"), 12345, 12345); err != nil {
+	if err := os.Chmod(b.path("state"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	refused("the state directory of another user", 2, "belongs to 12345: run this as that user")
+	refused("a state directory that others may write", 1, "others may write")
 }
 
 // What is being written is read when it is whole; what is around a wave is not of its hosts.
@@ -176,11 +173,12 @@ func TestOnlookerReadsAlong(t *testing.T) {
 		return h
 	}
 	save()
-	events.WriteString(`{"kind":"start","time":1,"labels":["wave:0","preflight"]}` + "\n" + `{"kind":"begin","time":2,"task":"Ahead","host":"a"}` + "\n")
+	events.WriteString(`{"kind":"start","time":1,"labels":["wave:0","preflight"]}` + "\n" + `{"kind":"begin","time":2,"task":"Ahead","host":"a"}` + "\n" +
+		`{"kind":"start","time":2,"labels":["prepare"]}` + "\n" + `{"kind":"begin","time":2.5,"task":"Plan","host":"a"}` + "\n")
 	if h := host(0); h.task != "" {
 		t.Errorf("what looks ahead: %+v", h)
 	}
-	report.Waves[0].State, report.Waves[0].Started = orchestrator.Running, time.Now()
+	report.Waves[0].State, report.Waves[0].Started = orchestrator.Running, time.Unix(3, 0)
 	save()
 	events.WriteString(`{"kind":"start","time":3,"labels":["wave:0"]}` + "\n" + `{"kind":"begin","time":4,"task":"Look","ho`)
 	if h := host(0); h.task != "" {

@@ -13,8 +13,8 @@ import (
 	"homelab-patch-orchestrate/internal/tui"
 )
 
-// table is lines of columns, the first of them their heads. Unlike text/tabwriter it knows how wide the terminal is: the
-// last column gets what the others leave of a line. Where that is next to nothing it goes below, and with it those that do
+// table is lines of columns, the first of them their heads. It knows how wide the terminal is: the last column
+// gets what the others leave of a line. Where that is next to nothing it goes below, and with it those that do
 // not fit.
 type table struct {
 	rows [][]string

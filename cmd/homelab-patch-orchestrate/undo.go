@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"text/tabwriter"
 
 	"homelab-patch-orchestrate/ansible"
 	"homelab-patch-orchestrate/internal/tui"
@@ -156,12 +155,12 @@ func (p *printer) rollback(b *back, u orchestrator.Undone) {
 		w = p.err
 	}
 	fmt.Fprintf(w, "Back on %s to before run %s of %s:\n\n", clean(b.host), b.of.ID, b.of.Started.Local().Format("2006-01-02 15:04"))
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "PACKAGE\tNOW\tBACK TO\tITS .DEB")
+	t := table{}
+	t.row("PACKAGE", "NOW", "BACK TO", "ITS .DEB")
 	for _, k := range u.Packages {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", clean(k.Name), clean(cmp.Or(k.From, "(not there)")), clean(cmp.Or(k.To, "(removed)")), sources[k.Source])
+		t.row(k.Name, cmp.Or(k.From, "(not there)"), cmp.Or(k.To, "(removed)"), sources[k.Source])
 	}
-	t.Flush()
+	t.print(w, "", p.width())
 	for _, s := range u.Stays {
 		fmt.Fprintf(w, "stays as it is: %s\n", tui.Line(clean(s.Name+" "+s.Version)+": "+s.Reason, 200))
 	}

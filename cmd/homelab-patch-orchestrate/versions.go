@@ -107,9 +107,7 @@ type preparation struct {
 
 // Run implements [orchestrator.Engine].
 func (p preparation) Run(ctx context.Context, w orchestrator.Wave, emit func(runner.Event)) (runner.Result, error) {
-	words := fmt.Sprintf("before the first wave %d hosts plan and download", len(w.Hosts))
-	p.out.note("%s", words)
-	status(words)
+	p.out.note("before the first wave %d hosts plan and download", len(w.Hosts))
 	return p.local.Run(ctx, w, emit)
 }
 

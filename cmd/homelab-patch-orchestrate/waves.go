@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -61,8 +60,8 @@ func wavesOf(plan *orchestrator.Plan) wavesJSON {
 }
 
 func (p *printer) waves(plan *orchestrator.Plan) {
-	t := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "WAVE\tHOST\tREACHED\tNOTE")
+	t := table{}
+	t.row("WAVE", "HOST", "REACHED", "NOTE")
 	for _, w := range plan.Waves {
 		for _, h := range w.Hosts {
 			reached := h.Address
@@ -76,13 +75,13 @@ func (p *printer) waves(plan *orchestrator.Plan) {
 			if h.Optional {
 				notes = append(notes, "optional: may be unreachable")
 			}
-			fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", w.Number, h.Name, reached, strings.Join(notes, "; "))
+			t.row(w.Number, h.Name, reached, strings.Join(notes, "; "))
 		}
 	}
 	for _, u := range plan.Unpatched {
-		fmt.Fprintf(t, "-\t%s\t\tnot patched: %s\n", u.Name, u.Reason)
+		t.row("-", u.Name, "", "not patched: "+u.Reason)
 	}
-	t.Flush()
+	t.print(p.out, "", p.width())
 	for _, n := range plan.Notes {
 		fmt.Fprintf(p.out, "note: %s\n", n)
 	}

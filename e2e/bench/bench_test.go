@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 
@@ -69,5 +70,43 @@ func TestStandIn(t *testing.T) {
 		if kinds[kind] != want {
 			t.Errorf("%d events of kind %s, want %d", kinds[kind], kind, want)
 		}
+	}
+}
+
+// A part that is measured anew takes the place of what it measured before, and the rest of the page stays.
+func TestParts(t *testing.T) {
+	t.Chdir(t.TempDir())
+	os.Mkdir("docs", 0o755)
+	all := []part{{"one", nil}, {"two", nil}}
+	write := func(name, what string, value float64) {
+		t.Helper()
+		p := &page{machine: []string{"Commit of " + name}}
+		p.figure(what, "×", []float64{value}, atMost, 5, "It means "+what+".")
+		p.cost(what, "peer", []cost{{cpu: 1}}, []cost{{cpu: 2}}, 1, "")
+		if err := keep(all, name, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("two", "beta", 7)
+	write("one", "alpha", 1)
+	write("two", "gamma", 2)
+	text, err := os.ReadFile("docs/benchmarks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	for _, want := range []string{"Commit of one", "Commit of two", "| alpha | **1.00** ×", "| gamma | **2.00** ×", "alpha ÷ peer", "It means gamma."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	if strings.Contains(page, "beta") || strings.Index(page, "alpha") > strings.Index(page, "gamma") {
+		t.Errorf("the page is\n%s", page)
+	}
+	if some, err := chosen(all, []string{"two"}); err != nil || len(some) != 1 {
+		t.Errorf("%v, %v", some, err)
+	}
+	if _, err := chosen(all, []string{"three"}); err == nil || !strings.Contains(err.Error(), "one two") {
+		t.Errorf("%v", err)
 	}
 }

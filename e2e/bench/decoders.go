@@ -34,7 +34,10 @@ func (b *bench) record() error {
 	return err
 }
 
-var rate = regexp.MustCompile(`(?m)^BenchmarkRecorded/(\S+?)(?:-\d+)?\s.*?([\d.e+]+) results/s`)
+var (
+	rate  = regexp.MustCompile(`(?m)^BenchmarkRecorded/(\S+?)(?:-\d+)?\s.*?([\d.e+]+) results/s`)
+	speed = regexp.MustCompile(`(?m)^BenchmarkEvents\S*\s.*?([\d.e+]+) events/s`)
+)
 
 // decoders compares how fast the same run is read. The peer may be imported by
 // package runner alone, so the contest itself is a benchmark there.
@@ -48,13 +51,22 @@ func (b *bench) decoders(p *page) error {
 	}
 	const ours, document, peer = "Decode", "DecodeJSONCallback", "ParseJSONResultsStream"
 	rates := map[string][]float64{}
+	var events []float64
 	for range rounds {
-		c := exec.Command(test, "-test.run=^$", "-test.bench=^BenchmarkRecorded$")
+		c := exec.Command(test, "-test.run=^$", "-test.bench=^Benchmark(Recorded|Events)$")
 		c.Dir = "runner"
 		c.Env = append(os.Environ(), "RECORDED="+filepath.Join(b.tmp, "recorded"))
 		out, err := c.Output()
 		if err != nil {
 			return fmt.Errorf("benchmarks of runner: %w\n%s", why(err), out)
+		}
+		if m := speed.FindStringSubmatch(string(out)); m != nil {
+			n, err := strconv.ParseFloat(m[1], 64)
+			if err != nil {
+				return err
+			}
+			progress("events of 1 kB           %8.0f a second of CPU", n)
+			events = append(events, n)
 		}
 		for _, m := range rate.FindAllStringSubmatch(string(out), -1) {
 			r, err := strconv.ParseFloat(m[2], 64)
@@ -64,6 +76,9 @@ func (b *bench) decoders(p *page) error {
 			progress("%-24s %8.0f results/s", m[1], r)
 			rates[m[1]] = append(rates[m[1]], r)
 		}
+	}
+	if len(events) != rounds {
+		return fmt.Errorf("benchmarks of runner: %d figures of events of 1 kB, want %d", len(events), rounds)
 	}
 	for _, name := range []string{ours, document, peer} {
 		if len(rates[name]) != rounds {
@@ -80,6 +95,9 @@ func (b *bench) decoders(p *page) error {
 		"`Decode` and the fold to a result for each host, against go-ansible's `ParseJSONResultsStream`, on one real run of "+
 			"10 hosts × 10 tasks with 4 kB of output each: our stream of it, and the stock callback's document of the same run. "+
 			"Ours: %s results/s. Theirs: %s.", format(spreadOf(rates[ours])), format(spreadOf(rates[peer]))))
+	p.figure("events of 1 kB decoded and folded, a second of CPU", "", events, atLeast, 100_000,
+		"Half of them results; the work of the garbage collector is in it. An event costs one allocation, its data, which a test of "+
+			"runner holds to.")
 	p.figure("the stock document decoded ÷ go-ansible's", "×", ratio(document), 0, 0, fmt.Sprintf(
 		"`DecodeJSONCallback` and the fold on the very same document: %s results/s, in memory that does not grow with it.",
 		format(spreadOf(rates[document]))))

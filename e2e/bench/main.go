@@ -1,8 +1,8 @@
 // Bench measures the project against what it stands in for, writes
 // docs/benchmarks.md, and fails where a promise is broken. It is `make bench`,
-// started in the project's folder, and takes an hour on two cores, as root: three
-// parts boot hosts. With names of parts, such as `go run ./e2e/bench waves`, only
-// those are measured, and printed.
+// started in the project's folder, and takes an hour on two cores, as root: three parts
+// boot hosts.
+// With names of parts it measures those anew: `make bench PARTS="fleet start"`.
 //
 // Costs are CPU seconds, user and system, of a process and all it waited for:
 // what else the machine does makes them less wrong than wall time. Compared
@@ -16,8 +16,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
+
+	"homelab-patch-orchestrate/e2e/sim"
 )
 
 // rounds is how often each contestant does its work where a promise is at stake.
@@ -32,6 +33,9 @@ func main() {
 
 // run also plays the parts of the processes that are measured.
 func run() error {
+	if os.Getenv(sim.ScriptVar) != "" {
+		os.Exit(sim.Main(os.Args))
+	}
 	switch filepath.Base(os.Args[0]) {
 	case "ansible-playbook":
 		return standIn(os.Args[1:])
@@ -48,12 +52,10 @@ func run() error {
 	if len(os.Args) == 6 && os.Args[1] == "playbook" {
 		return playbook(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 	}
-	for _, name := range os.Args[1:] {
-		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
-			return fmt.Errorf("there is no part %q", name)
-		}
+	if len(os.Args) == 3 && os.Args[1] == "draw" {
+		return draw(os.Args[2])
 	}
-	return measureAll(os.Args[1:])
+	return measureParts(os.Args[1:])
 }
 
 // bench is what all measurements share.
@@ -70,13 +72,17 @@ type part struct {
 	measure func(*bench, *page) error
 }
 
-var parts = []part{
-	{"waves", (*bench).waves}, {"playbooks", (*bench).playbooks}, {"memory", (*bench).memory}, {"decoders", (*bench).decoders},
-	{"callback", (*bench).callback}, {"role", (*bench).role}, {"real", (*bench).real}, {"idle", (*bench).idle},
+// parts are all that is measured, in the order of the page.
+func parts() []part {
+	return []part{
+		{"waves", (*bench).waves}, {"playbooks", (*bench).playbooks}, {"memory", (*bench).memory}, {"decoders", (*bench).decoders},
+		{"callback", (*bench).callback}, {"fleet", (*bench).fleet}, {"terminal", (*bench).terminal}, {"start", (*bench).start},
+		{"role", (*bench).role}, {"real", (*bench).real}, {"idle", (*bench).idle},
+	}
 }
 
-// measureAll measures all parts and writes the page; of only, it measures those that are named, and prints them.
-func measureAll(only []string) error {
+// measureParts measures the named parts, or all. What one has measured is kept whatever becomes of the next.
+func measureParts(args []string) error {
 	tmp, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -86,26 +92,25 @@ func measureAll(only []string) error {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
+	some, err := chosen(parts(), args)
+	if err != nil {
+		return err
+	}
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	p := &page{machine: machine()}
-	for _, part := range parts {
-		if len(only) > 0 && !slices.Contains(only, part.name) {
-			continue
-		}
+	var broken []error
+	for _, part := range some {
+		p := &page{machine: machine()}
 		if err := part.measure(b, p); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
+		if err := keep(parts(), part.name, p); err != nil {
+			return err
+		}
+		broken = append(broken, p.judge())
 	}
-	if len(only) > 0 {
-		fmt.Print(p.text())
-		return p.judge()
-	}
-	if err := os.WriteFile("docs/benchmarks.md", []byte(p.text()), 0o644); err != nil {
-		return err
-	}
-	return p.judge()
+	return errors.Join(broken...)
 }
 
 // why adds what a command said to the error it ended with.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 type cost struct {
 	cpu  float64 // seconds, user and system, of the process and of all it waited for
 	wall float64 // seconds
+	// files is how many it left in its folder, besides those of the hosts.
+	files float64
 }
 
 // measure runs a command to its end. One that fails has no cost.
@@ -30,7 +33,7 @@ func measure(c *exec.Cmd) (cost, error) {
 	}
 	wall := time.Since(start)
 	cpu := c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	return cost{cpu.Seconds(), wall.Seconds()}, nil
+	return cost{cpu: cpu.Seconds(), wall: wall.Seconds()}, nil
 }
 
 // contestant is one way to do the work.
@@ -70,6 +73,18 @@ func once(tmp string, c contestant) (cost, error) {
 		return cost{}, err
 	}
 	took, err := measure(c.command(dir))
+	if err != nil {
+		return cost{}, err
+	}
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if path == filepath.Join(dir, "hosts") {
+			return fs.SkipDir
+		}
+		if err == nil && entry.Type().IsRegular() {
+			took.files++
+		}
+		return err
+	})
 	if err != nil {
 		return cost{}, err
 	}

@@ -107,7 +107,7 @@ func format(s spread) string {
 
 func (p *page) text() string {
 	var b strings.Builder
-	b.WriteString("# Benchmarks\n\nWritten by `make bench`; measured in one run, in turns, so that what else the machine did met all\n" +
+	b.WriteString("# Benchmarks\n\nWritten by `make bench`; what is compared is measured in one run, in turns, so that what else the machine did met all\n" +
 		"sides. Medians; low … high are of the rounds. Wall time is judged only where it says so.\n\n")
 	for _, line := range p.machine {
 		b.WriteString("- " + line + "\n")

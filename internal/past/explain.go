@@ -2,7 +2,7 @@
 // runs. It decides and puts into words; it reads no file, asks no host, and knows of nothing but what it is given.
 //
 //	answer, known := past.Explain(past.Facts{Host: "web", Now: time.Now(), Plan: plan, Runs: runs})
-//	times, err := past.Timings(runner.Decode(events))
+//	times, err := past.Timings(runner.Heads(events))
 //	difference := past.Diff(earlier, later)
 package past
 

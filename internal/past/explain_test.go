@@ -175,6 +175,7 @@ func each() map[string]Facts {
 		"failed, sudo":      failed("look", "sudo on the host asks for a password: let its user become root without one"),
 		"failed, worker":    {Outcome: o.HostFailed, Message: "its worker of ansible-playbook, on the controller, was ended by SIGKILL: look at the memory there"},
 		"unreachable":       absent,
+		"unreachable, here": {Outcome: o.HostUnreachable, Message: "this machine has no way to its network: look at the routes and the address here (ssh: Network is unreachable)"},
 		"unreachable, ssh":  {Outcome: o.HostUnreachable, Message: "kex_exchange_identification: read: reset"},
 		"unreachable, key":  {Outcome: o.HostUnreachable, Message: "its host key is not known: log in once by hand, or add it to known_hosts (Host key verification failed.)"},
 		"unreachable, auth": {Outcome: o.HostUnreachable, Message: "it does not let us in: look at the user, the key, and its authorized_keys (Permission denied)"},

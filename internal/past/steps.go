@@ -36,6 +36,7 @@ var mend = map[orchestrator.Cause]struct {
 	orchestrator.CauseLink:     {Step: Step{Say: "look whether it is on, and at its network; its upgrade may have gone on without the link"}},
 	orchestrator.CauseSilent:   {Step: Step{Say: "look at its console: it hangs, is overloaded, or something else listens on its ssh port; restart it"}},
 	orchestrator.CauseNoAnswer: {Step: Step{Say: "switch it on, or mend its network"}},
+	orchestrator.CauseRoutes:   {here: true, Step: Step{Command: "ip route", Say: "mend the controller's own network: it has no way to that host's"}},
 	orchestrator.CauseRefused:  {Step: Step{Command: "systemctl status ssh", Say: "at its console"}},
 	orchestrator.CauseName:     {here: true, Step: Step{Say: "set ansible_host in the inventory, or mend DNS"}},
 	orchestrator.CauseHostKey:  {here: true, Step: Step{Say: "if it was installed anew, put its new host key into known_hosts; if not, find out who answers there"}},

@@ -71,7 +71,7 @@ func (t *times) read(ctx context.Context, path string) (missing string) {
 	}
 	defer f.Close()
 	n, bad := 0, 0
-	for e, err := range runner.Decode(f) {
+	for e, err := range runner.Heads(f) {
 		if errors.Is(err, runner.ErrStream) {
 			bad++ // the last half line of an engine that was killed
 			continue

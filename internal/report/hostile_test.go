@@ -86,8 +86,8 @@ func TestHostile(t *testing.T) {
 	if got := plain(evil); strings.Contains(got, "owned") || strings.Contains(got, "[31m") || !strings.Contains(got, "redgpj.exe") {
 		t.Errorf("plain: %s", got)
 	}
-	if strings.Contains(escape(evil), "<") || strings.Contains(escape(evil), "@") || strings.Contains(escape(evil), "http://") {
-		t.Errorf("escaped: %s", escape(evil))
+	if strings.Contains(Escape(evil), "<") || strings.Contains(Escape(evil), "@") || strings.Contains(Escape(evil), "http://") {
+		t.Errorf("escaped: %s", Escape(evil))
 	}
 	var index strings.Builder
 	if err := Index(&index, []Entry{{Run: r, Page: true}, {Run: o.Report{ID: r.ID}, Err: fmt.Errorf("%s", evil)}}, 3, time.UTC); err != nil {

@@ -12,13 +12,13 @@ import (
 func (r Report) Markdown(w io.Writer, zone *time.Location) error {
 	var b strings.Builder
 	p := page{Report: r, Timeline: r.timeline(zone), zone: zone}
-	fmt.Fprintf(&b, "# Patching %s: %s\n\n", escape(p.What()), r.State)
+	fmt.Fprintf(&b, "# Patching %s: %s\n\n", Escape(p.What()), r.State)
 	if why := p.Why(); why != "" {
-		fmt.Fprintf(&b, "%s\n\n", escape(why))
+		fmt.Fprintf(&b, "%s\n\n", Escape(why))
 	}
 	var figures []string
 	for _, f := range p.Figures() {
-		figures = append(figures, fmt.Sprintf("**%d** %s", f.N, escape(f.Word)))
+		figures = append(figures, fmt.Sprintf("**%d** %s", f.N, Escape(f.Word)))
 	}
 	fmt.Fprintf(&b, "%s\n\n%s. Run %s", strings.Join(figures, " · "), p.When(), code(r.ID))
 	if r.ExitCode != nil {
@@ -31,10 +31,10 @@ func (r Report) Markdown(w io.Writer, zone *time.Location) error {
 		b.WriteString("\n## What went wrong\n")
 	}
 	for _, s := range stops {
-		fmt.Fprintf(&b, "\n%s\n", escape(s))
+		fmt.Fprintf(&b, "\n%s\n", Escape(s))
 	}
 	for _, f := range failures {
-		fmt.Fprintf(&b, "\n### %s: %s, wave %d\n", escape(f.Host), escape(f.Outcome), f.Wave)
+		fmt.Fprintf(&b, "\n### %s: %s, wave %d\n", Escape(f.Host), Escape(f.Outcome), f.Wave)
 		if f.Task != "" {
 			fmt.Fprintf(&b, "\nTask %s", code(f.Task))
 			if f.Path != "" {
@@ -53,12 +53,12 @@ func (r Report) Markdown(w io.Writer, zone *time.Location) error {
 
 	var rows [][]string
 	for _, s := range p.Spans() {
-		rows = append(rows, []string{s.Name, s.State, escape(s.Hosts), s.Began, s.Took, s.Pause})
+		rows = append(rows, []string{s.Name, s.State, Escape(s.Hosts), s.Began, s.Took, s.Pause})
 	}
 	table(&b, "Waves", []string{"Wave", "State", "Hosts", "Began", "Took", "Then waited"}, rows)
 	rows = nil
 	for _, l := range p.Lines() {
-		rows = append(rows, []string{escape(l.Host), escape(l.Outcome), fmt.Sprint(l.Wave), l.Packages, escape(l.Reboot), l.Took, code(l.Note)})
+		rows = append(rows, []string{Escape(l.Host), Escape(l.Outcome), fmt.Sprint(l.Wave), l.Packages, Escape(l.Reboot), l.Took, code(l.Note)})
 	}
 	table(&b, "Hosts", []string{"Host", "Outcome", "Wave", p.PackagesTitle(), "Reboot", "Took", "Note"}, rows)
 	rows = nil
@@ -71,7 +71,7 @@ func (r Report) Markdown(w io.Writer, zone *time.Location) error {
 		if len(c.Hosts) > 0 {
 			on += ": " + strings.Join(some(c.Hosts, 12), ", ")
 		}
-		rows = append(rows, []string{code(c.Name), code(c.From), code(c.To), security, escape(on)})
+		rows = append(rows, []string{code(c.Name), code(c.From), code(c.To), security, Escape(on)})
 	}
 	if n := p.ChangesLeft(); n > 0 {
 		rows = append(rows, []string{fmt.Sprintf("and %d more", n), "", "", "", ""})
@@ -83,13 +83,13 @@ func (r Report) Markdown(w io.Writer, zone *time.Location) error {
 		if !a.OK {
 			said = "**no** " + code(a.Reason)
 		}
-		rows = append(rows, []string{escape(a.Gate), escape(a.When), a.At, said})
+		rows = append(rows, []string{Escape(a.Gate), Escape(a.When), a.At, said})
 	}
 	table(&b, "Gates", []string{"Gate", "Asked", "At", "Answer"}, rows)
 	if notes := p.Remarks(); len(notes) > 0 {
 		b.WriteString("\n## Notes\n\n")
 		for _, n := range notes {
-			fmt.Fprintf(&b, "- %s\n", escape(n))
+			fmt.Fprintf(&b, "- %s\n", Escape(n))
 		}
 	}
 	_, err := io.WriteString(w, seal(b.String()))
@@ -107,8 +107,8 @@ func table(b *strings.Builder, title string, head []string, rows [][]string) {
 	}
 }
 
-// escape takes the meaning from what Markdown, or HTML in it, would read as markup.
-func escape(s string) string {
+// Escape takes the meaning from what Markdown, or HTML in it, would read as markup, and puts it on one line.
+func Escape(s string) string {
 	var b strings.Builder
 	for _, r := range strings.ReplaceAll(s, "\n", " ") {
 		switch {

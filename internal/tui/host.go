@@ -3,6 +3,7 @@ package tui
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"homelab-patch-orchestrate/orchestrator"
@@ -12,6 +13,8 @@ import (
 // host is a host of a wave, by its events until its wave has ended.
 type host struct {
 	name        string
+	wave        *wave
+	ready       bool   // it was prepared before the first wave, or could not be
 	task, words string // what it is at, and how far in its own words
 	done, total int    // packages; total is 0 if it has not said
 	began, last time.Time
@@ -29,6 +32,9 @@ func (h *host) decide(o orchestrator.Outcome, why string) {
 
 // event follows a task. Of a host whose outcome is final only the times are new.
 func (h *host) event(e runner.Event) {
+	if _, task, ok := strings.Cut(e.Task, " : "); ok { // Ansible puts the role before it at times
+		e.Task = task
+	}
 	if h.began.IsZero() {
 		h.began = e.Time
 	}
@@ -48,6 +54,12 @@ func (h *host) event(e runner.Event) {
 	case runner.KindResult:
 		h.result(e)
 	}
+}
+
+// settled reports whether a host that is being prepared is done with it.
+func settled(e runner.Event) bool {
+	p, _ := orchestrator.Published(e)
+	return p != nil || e.Kind == runner.KindResult && e.Status == runner.StatusUnreachable && !e.Ignored
 }
 
 func (h *host) begin(e runner.Event) {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"homelab-patch-orchestrate/orchestrator"
 	"homelab-patch-orchestrate/runner"
 )
@@ -20,6 +22,10 @@ type Run struct {
 	waves []*wave
 	hosts map[string]*host
 	now   *wave // the one that was begun last; nil before the first
+	ahead bool  // hosts are being prepared, or were
+	// Hosts that are prepared, and those that have ended, kept as events come: who counted them at each event would do the
+	// square of the fleet.
+	ready, well, lost int
 }
 
 // wave is a wave of the run.
@@ -29,6 +35,8 @@ type wave struct {
 	began, ended time.Time
 	took         time.Duration // at most, in earlier runs; 0 if that is not known
 	hosts        []*host
+	over         int // hosts that have ended
+	names        int // columns of the longest name of a host
 }
 
 // NewRun returns what is known of a run by what a report says of its waves.
@@ -38,10 +46,12 @@ func NewRun(id string, waves []orchestrator.WaveReport, took orchestrator.Durati
 	for _, rw := range waves {
 		w := &wave{number: rw.Number, state: rw.State, began: rw.Started, ended: rw.Ended, took: took[rw.Group]}
 		for _, rh := range rw.Hosts {
-			h := &host{name: rh.Name, patch: rh.Patch}
+			h := &host{name: rh.Name, patch: rh.Patch, wave: w}
 			if rh.Outcome != orchestrator.Undecided {
 				h.decide(rh.Outcome, rh.Message)
 			}
+			r.tally(h, 1)
+			w.names = max(w.names, ansi.StringWidthWc(oneLine(h.name)))
 			w.hosts = append(w.hosts, h)
 			r.hosts[h.name] = h
 		}
@@ -73,6 +83,8 @@ func (r *Run) change(c orchestrator.Change) *wave {
 	defer r.mu.Unlock()
 	if c.Host != "" {
 		if h := r.hosts[c.Host]; h != nil {
+			r.tally(h, -1)
+			defer r.tally(h, 1)
 			h.decide(orchestrator.Outcome(c.To), c.Reason)
 		}
 		return nil
@@ -107,13 +119,37 @@ func (w *wave) enter(to orchestrator.State, at time.Time) {
 	}
 }
 
-// Event follows the tasks of each host.
+// Event follows the tasks of each host: in its wave, and, when it is prepared
+// before the first one, no further than to its end.
 func (r *Run) Event(e runner.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h := r.hosts[e.Host]; h != nil {
+	switch h := r.hosts[e.Host]; {
+	case h == nil:
+	case h.wave.state == orchestrator.Pending || e.Time.Before(h.wave.began):
+		r.ahead = true
+		if !h.ready && settled(e) {
+			h.ready = true
+			r.ready++
+		}
+	default:
+		r.tally(h, -1)
 		h.event(e)
+		r.tally(h, 1)
 	}
+}
+
+// tally counts a host where it stands, or with -1 takes it from there.
+func (r *Run) tally(h *host, n int) {
+	switch {
+	case h.busy || h.outcome == orchestrator.Undecided:
+		return
+	case h.outcome.Well():
+		r.well += n
+	default:
+		r.lost += n
+	}
+	h.wave.over += n
 }
 
 // Count is how many hosts have ended in the wave that was begun last, how many
@@ -129,33 +165,12 @@ func (r *Run) Count() Count {
 	return r.count()
 }
 
-func (r *Run) count() (c Count) {
+func (r *Run) count() Count {
+	c := Count{Well: r.well, Lost: r.lost, Run: len(r.hosts)}
 	if r.now != nil {
-		c.Ended, c.Wave = r.now.count(), len(r.now.hosts)
-	}
-	for _, w := range r.waves {
-		c.Run += len(w.hosts)
-		for _, h := range w.hosts {
-			switch {
-			case h.busy || h.outcome == orchestrator.Undecided:
-			case h.outcome.Well():
-				c.Well++
-			default:
-				c.Lost++
-			}
-		}
+		c.Ended, c.Wave = r.now.over, len(r.now.hosts)
 	}
 	return c
-}
-
-// count is how many hosts of the wave have ended.
-func (w *wave) count() (n int) {
-	for _, h := range w.hosts {
-		if h.outcome != orchestrator.Undecided && !h.busy {
-			n++
-		}
-	}
-	return n
 }
 
 // Status is the run in one line.
@@ -178,10 +193,12 @@ func (r *Run) words() string {
 		return "the controller is patched and restarts; after its boot the run is ended"
 	case r.state.Final():
 		return "the run is " + string(r.state)
+	case r.now == nil && r.ahead:
+		return fmt.Sprintf("before the first wave hosts plan and download, %d of %d done", r.ready, len(r.hosts))
 	case r.now == nil:
 		return "the run begins"
 	case r.now.state == orchestrator.Running:
-		return fmt.Sprintf("wave %d of %s is running, %d of %s ended", r.now.number, plural(len(r.waves), "wave"), r.now.count(), plural(len(r.now.hosts), "host"))
+		return fmt.Sprintf("wave %d of %s is running, %d of %s ended", r.now.number, plural(len(r.waves), "wave"), r.now.over, plural(len(r.now.hosts), "host"))
 	}
 	return fmt.Sprintf("wave %d of %s is %s", r.now.number, plural(len(r.waves), "wave"), r.now.state)
 }

@@ -20,6 +20,12 @@ func TestStatus(t *testing.T) {
 		want string
 	}{
 		{func() {}, "the run begins; hosts well so far: 0, lost: 0, of 3"},
+		{func() { s.event(runner.KindBegin, "a", "Look", "") }, "before the first wave hosts plan and download, 0 of 3 done; hosts well so far: 0, lost: 0, of 3"},
+		{func() {
+			s.published("a", 2, "")
+			s.Event(runner.Event{Kind: runner.KindResult, Host: "ctl", Task: "Look", Status: runner.StatusUnreachable, Msg: "no", Time: s.now})
+			s.now = s.now.Add(time.Minute)
+		}, "before the first wave hosts plan and download, 2 of 3 done; hosts well so far: 0, lost: 0, of 3"},
 		{func() { run(orchestrator.Running); s.Say("gate g is asked, before wave 0") }, "gate g is asked, before wave 0; hosts well so far: 0, lost: 0, of 3"},
 		{func() { s.state(0, orchestrator.Running) }, "wave 0 of 2 waves is running, 0 of 2 hosts ended; hosts well so far: 0, lost: 0, of 3"},
 		{func() { s.event(runner.KindBegin, "a", "Look", ""); s.published("a", 2, "") }, "wave 0 of 2 waves is running, 1 of 2 hosts ended; hosts well so far: 1, lost: 0, of 3"},
@@ -86,7 +92,11 @@ func TestFromReport(t *testing.T) {
 	r := NewRun("r", waves, nil)
 	r.Event(runner.Event{Kind: runner.KindBegin, Host: "a", Task: "Look", Time: start})
 	r.Event(runner.Event{Kind: runner.KindResult, Host: "a", Task: "Look", Status: runner.StatusOK, Time: start.Add(30 * time.Second)})
-	r.Event(runner.Event{Kind: runner.KindBegin, Host: "b", Task: "Look", Time: start.Add(time.Minute)})
+	r.Event(runner.Event{Kind: runner.KindBegin, Host: "b", Task: "Plan", Time: start.Add(30 * time.Second)}) // it was prepared
+	if b := r.Waves()[1].Hosts[0]; b.Busy || b.Task != "" || !b.Began.IsZero() {
+		t.Errorf("before its wave: %+v", b)
+	}
+	r.Event(runner.Event{Kind: runner.KindBegin, Host: "b", Task: "patching : Look", Time: start.Add(time.Minute)})
 	r.Event(runner.Event{Kind: runner.KindBegin, Host: "stranger", Task: "Look", Time: start.Add(time.Minute)})
 	known := r.Waves()
 	if a, b := known[0].Hosts[0], known[1].Hosts[0]; a.Outcome != orchestrator.HostFailed || a.Note != "no" || a.Busy || !b.Busy || b.Task != "Look" {

@@ -77,16 +77,9 @@ func (w *wave) section(l look) []string {
 		return lines
 	}
 	if l.room > 0 && len(hosts) > l.room-1 {
-		hosts = slices.Clone(hosts)
-		slices.SortStableFunc(hosts, func(a, b *host) int { return a.rank() - b.rank() })
-		from := min(max(0, l.from), len(hosts)-room)
-		hosts = hosts[from : from+room]
+		hosts = w.pick(min(max(0, l.from), len(hosts)-room), room)
 	}
-	names := 8
-	for _, h := range w.hosts {
-		names = max(names, ansi.StringWidthWc(oneLine(h.name)))
-	}
-	names = min(names, max(8, l.width/3))
+	names := min(max(8, w.names), max(8, l.width/3))
 	for _, h := range hosts {
 		lines = append(lines, h.line(names, l))
 	}
@@ -100,10 +93,20 @@ func (w *wave) section(l look) []string {
 	return lines
 }
 
+// pick returns some hosts of the wave in the order of their ranks. It sorts nobody: a frame is drawn ten times a second.
+func (w *wave) pick(from, room int) []*host {
+	var ranked [ranks][]*host
+	for _, h := range w.hosts {
+		r := h.rank()
+		ranked[r] = append(ranked[r], h)
+	}
+	return slices.Concat(ranked[:]...)[from : from+room]
+}
+
 // head is the line of the wave itself.
 func (w *wave) head(l look) string {
 	head := fmt.Sprintf("wave %d  %s", w.number, w.state)
-	n, all := w.count(), len(w.hosts)
+	n, all := w.over, len(w.hosts)
 	if w.state == orchestrator.Pending {
 		return cut(head+"  "+plural(all, "host"), l.width)
 	}
@@ -122,6 +125,9 @@ func (w *wave) head(l look) string {
 	}
 	return strings.Replace(cut(head, l.width), string(w.state), Paint(l.color, string(w.state)), 1)
 }
+
+// ranks is how many there are.
+const ranks = 4
 
 // rank is the order of hosts where there is no room for all.
 func (h *host) rank() int {

@@ -60,7 +60,7 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
         if unplanned:
             warnings.append('nobody planned %s for a host of this kind: left for the next run' % words(unplanned))
     touched = apt.matching(patterns, list(sim['install']) + list(sim['remove']))
-    if touched and given:
+    if touched and given and given['packages'] is not None:     # else nobody planned that for this host
         raise Failure('drift', 'plan drift: %s is planned, and patching_exclude keeps it as it is' % ', '.join(touched))
     if touched:
         raise Failure('plan', 'the upgrade would change %s, which patching_exclude keeps as it is: look at what needs it '

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ func newFold() *fold {
 
 // add takes one event. The last readable word of a host counts.
 func (f *fold) add(e runner.Event) {
-	if !setsFact(e) {
+	if !publishes(e) {
 		return
 	}
 	if e.Cut > 0 {
@@ -43,14 +44,15 @@ func (f *fold) add(e runner.Event) {
 // Published returns what the role publishes about its host by this event, and what is wrong with it; nil if the event is of
 // anything else, or cannot be read. The last one of a host counts, and only the end of its wave decides its outcome.
 func Published(e runner.Event) (patch *Patch, problem string) {
-	if !setsFact(e) {
+	if !publishes(e) {
 		return nil, ""
 	}
 	return patchOf(e)
 }
 
-func setsFact(e runner.Event) bool {
-	return e.Kind == runner.KindResult && (e.Action == "set_fact" || e.Action == "ansible.builtin.set_fact" || e.Action == "ansible.legacy.set_fact")
+// publishes says whether an event is of a task by which a host publishes: one that sets a fact, or the role's own.
+func publishes(e runner.Event) bool {
+	return e.Kind == runner.KindResult && (e.Action == "homelab_patch" || e.Action == "set_fact" || e.Action == "ansible.builtin.set_fact" || e.Action == "ansible.legacy.set_fact")
 }
 
 // patchOf is decodePatch of an event; decoding every fact of every host would be slow.
@@ -61,31 +63,41 @@ func patchOf(e runner.Event) (*Patch, string) {
 	return decodePatch(e.Data)
 }
 
-// decodePatch returns the homelab_patch of a set_fact's result, and what is wrong with it. A field of the wrong type is
-// left zero and named; the rest is still worth having.
+// decodePatch returns the homelab_patch of a result, among its facts or beside them, and what is wrong with it. A field of the
+// wrong type is left zero and named; the rest is still worth having.
 func decodePatch(data []byte) (*Patch, string) {
-	var whole struct {
-		Facts struct {
-			Patch *Patch `json:"homelab_patch"`
-		} `json:"ansible_facts"`
+	type published struct {
+		Patch *Patch `json:"homelab_patch"`
 	}
-	if err := json.Unmarshal(data, &whole); err == nil && whole.Facts.Patch != nil && whole.Facts.Patch.Version == PatchVersion {
-		return whole.Facts.Patch, ""
+	var whole struct {
+		published
+		Facts published `json:"ansible_facts"`
+	}
+	if err := json.Unmarshal(data, &whole); err == nil {
+		if patch := cmp.Or(whole.Patch, whole.Facts.Patch); patch != nil && patch.Version == PatchVersion {
+			return patch, ""
+		}
 	}
 	// Something is wrong with it: what?
+	type raw struct {
+		Patch json.RawMessage `json:"homelab_patch"`
+	}
 	var result struct {
-		Facts struct {
-			Patch json.RawMessage `json:"homelab_patch"`
-		} `json:"ansible_facts"`
+		raw
+		Facts raw `json:"ansible_facts"`
 	}
 	if err := json.Unmarshal(data, &result); err != nil {
 		return nil, "its homelab_patch cannot be read: the facts are not an object"
 	}
-	if result.Facts.Patch == nil {
+	said := result.Patch
+	if said == nil {
+		said = result.Facts.Patch
+	}
+	if said == nil {
 		return nil, "" // the name was in some value
 	}
 	var patch Patch
-	err := json.Unmarshal(result.Facts.Patch, &patch)
+	err := json.Unmarshal(said, &patch)
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &kind) && kind.Field == "":

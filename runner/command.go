@@ -13,6 +13,14 @@ import (
 	"github.com/apenella/go-ansible/v2/pkg/playbook"
 )
 
+// control is the folder of the ssh masters of a run in dir.
+func (p Playbook) control(dir string) string {
+	if p.Connections != nil {
+		return p.Connections.control
+	}
+	return filepath.Join(dir, "cp")
+}
+
 // prepare writes the files of a run into dir and builds its command line and
 // environment. No host, variable or secret is on the command line.
 func (p Playbook) prepare(dir string) (commander, []string, error) {
@@ -60,7 +68,7 @@ func (p Playbook) prepare(dir string) (commander, []string, error) {
 		playbook.WithBinary(p.Bin), playbook.WithPlaybooks(p.Playbook), playbook.WithPlaybookOptions(opts))
 
 	env := append(os.Environ(), p.Env...)
-	control := filepath.Join(dir, "cp")
+	control := p.control(dir)
 	if len(control) > maxControlDir {
 		return commander{}, nil, fmt.Errorf("run folder %s: the path is too long for ssh's sockets", control)
 	}

@@ -90,7 +90,9 @@
 // package, wherever they are kept. Only where neither the environment nor
 // ansible.cfg says otherwise, pipelining is on, forks are one a host (10 to 25), retry files are off, ssh has
 // keepalives (a dead link is noticed in some 10 seconds), PrivateKey is used,
-// and ssh masters live in a folder of the run and end with it. Masters on a
+// ssh masters live in a folder of the run and end with it (or of
+// Playbook.Connections), and the process that waits for forks looks for what
+// they have done every 10 ms, not every 1 ms. Masters on a
 // control path of the operator's are left alone.
 //
 // # The environment it owns

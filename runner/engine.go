@@ -40,7 +40,8 @@ type engine struct {
 	env     []string
 	events  *os.File   // fd 3 in the child, may be nil; closed here once it has started
 	inherit []*os.File // further up in the child; they stay open here
-	control string     // folder of the ssh masters that end with it
+	control string     // folder of its ssh masters
+	shared  bool       // they go on after it, unless it is cut short
 	grace   time.Duration
 
 	mark    string
@@ -169,7 +170,7 @@ func (e *engine) supervise(up chan<- error) {
 // session waits for the engine to have started.
 func (e *engine) session() session {
 	<-e.running
-	return session{id: e.cmd.Process.Pid, mark: e.mark, control: e.control}
+	return session{id: e.cmd.Process.Pid, mark: e.mark, control: e.control, shared: e.shared}
 }
 
 // StdoutPipe implements Cmder.

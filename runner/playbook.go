@@ -66,6 +66,10 @@ type Playbook struct {
 	// names one. "" leaves the choice to ssh.
 	PrivateKey string
 
+	// Connections are ssh masters to share with other playbooks; nil has some
+	// for this run, which end with it. A run that is cut short ends them all.
+	Connections *Connections
+
 	Log    io.Writer // gets what a person would have seen on the terminal; nil discards it
 	Events io.Writer // gets the raw event lines; nil discards them
 
@@ -130,7 +134,7 @@ func (p Playbook) Run(ctx context.Context, emit func(Event)) (Result, error) {
 		return f.result(), fmt.Errorf("event pipe: %w", err)
 	}
 	e := newEngine(ctx, p.Dir, env, cmp.Or(p.Grace, defaultGrace))
-	e.events, e.control = w, filepath.Join(dir, "cp")
+	e.events, e.control, e.shared = w, p.control(dir), p.Connections != nil
 	e.inherit = append(slices.Clone(p.Inherit), lock) // in use until the engine ends, even if we do not live to see it
 	watch := newStall(p, e)
 	folded := make(chan struct{})

@@ -20,7 +20,8 @@ import (
 type session struct {
 	id      int    // the engine's process id
 	mark    string // value of markVar
-	control string // folder of the run's own ssh masters
+	control string // folder of its ssh masters
+	shared  bool   // with other runs
 }
 
 // process is what /proc says of a process.
@@ -46,16 +47,17 @@ func (p process) master() string {
 	return path
 }
 
-// end ends the ssh masters of the run's own control path and, with all, every
-// other process of the run; it returns when they are gone. Masters on an
-// operator's own control path belong to the operator and are left alone.
+// end ends the ssh masters of the run's own control path and, with all, also
+// those it shares and every other process of the run; it returns when they are
+// gone. Masters on an operator's own control path belong to the operator and
+// are left alone.
 func (s session) end(all bool) {
 	const patience = 5 * time.Second // a killed process goes when the kernel lets it
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		left := 0
 		for _, p := range s.members() {
 			if m := p.master(); m != "" {
-				if s.control == "" || filepath.Dir(m) != s.control {
+				if s.control == "" || filepath.Dir(m) != s.control || s.shared && !all {
 					continue
 				}
 			} else if !all {

@@ -1,9 +1,11 @@
 package runner
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -91,6 +93,52 @@ func TestOperatorMasters(t *testing.T) {
 	}
 	for _, m := range found {
 		m.kill()
+	}
+}
+
+// TestConnections: masters that runs share are those of the first in the second,
+// end with one that is cut short, and with Close.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	server := newSSHD(t)
+	shared, err := NewConnections()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close()
+	run := func(ctx context.Context, emit func(Event)) []int {
+		r := localRun(t, playOf("- name: Ping\n  ansible.builtin.ping:\n- ansible.builtin.command: sleep 0.1"), map[string]string{"hosts": server.hosts()})
+		r.PrivateKey, r.Connections = server.key, shared
+		r.do(ctx, t, emit)
+		var pids []int
+		for _, m := range mastersIn(shared.control) {
+			pids = append(pids, m.pid)
+		}
+		slices.Sort(pids)
+		return pids
+	}
+	first := run(t.Context(), func(Event) {})
+	if second := run(t.Context(), func(Event) {}); len(first) != 2 || !slices.Equal(first, second) {
+		t.Errorf("masters of one run %v, of the next %v", first, second)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if left := run(ctx, func(e Event) {
+		if e.Kind == KindResult {
+			cancel()
+		}
+	}); len(left) > 0 {
+		t.Errorf("masters left of a run that was cut short: %v", left)
+	}
+	if again := run(t.Context(), func(Event) {}); len(again) != 2 {
+		t.Errorf("masters after one that was cut short: %v", again)
+	}
+	shared.Close()
+	if left := mastersIn(shared.control); len(left) > 0 {
+		t.Errorf("masters left: %v", left)
+	}
+	if _, err := os.Stat(shared.dir); !os.IsNotExist(err) {
+		t.Errorf("folder %q is left: %v", shared.dir, err)
 	}
 }
 

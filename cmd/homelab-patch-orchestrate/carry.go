@@ -25,6 +25,8 @@ type work struct {
 	lease *lease
 	left  *orchestrator.Report // what the process before left of the run; nil if it begins
 	back  *back                // what is undone instead of patching; nil if nothing is
+
+	connections *runner.Connections // to the hosts, for preparation and waves
 }
 
 // plan says who is patched when, by an inventory that from here on stays as it is. Call end when the run is over.
@@ -43,7 +45,15 @@ func (w *work) end() { w.lease.end() }
 // carryOut carries a plan out and tells of it.
 func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orchestrator.Plan, policy orchestrator.Policy) (int, error) {
 	announcer := w.rec.post.announce(run.ID)
-	o, err := w.orchestrator(run, policy, announcer)
+	connections, err := runner.NewConnections()
+	if err == nil {
+		defer connections.Close()
+	}
+	w.connections = connections
+	var o *orchestrator.Orchestrator
+	if err == nil {
+		o, err = w.orchestrator(run, policy, announcer)
+	}
 	if err != nil {
 		announcer.close()
 		w.rec.neverBegan(run.ID, orchestrator.ExitFailed, err)
@@ -152,7 +162,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 		Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
 		Vars: j.vars(run.ID, announcer), Forks: j.Forks,
 		Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(), Labels: labels(run.ID, w.rec.kind),
-		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()},
+		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()}, Connections: w.connections,
 	}
 	o := &orchestrator.Orchestrator{
 		Engine: local{dir: run.Dir, document: j.callback == "json", playbook: playbook, wave: true, unsure: w.unsure(bootID())},

@@ -296,7 +296,7 @@ func (j *job) unpack() error {
 	if err != nil {
 		return &exitError{orchestrator.ExitFailed, err}
 	}
-	j.Project, j.Playbook = dir, filepath.Join(dir, "playbooks", "patch.yml")
+	j.Project, j.Playbook = dir, filepath.Join(dir, "playbooks", "wave.yml")
 	// The operator's own ansible.cfg stays in force, so there is none here;
 	// what the playbook needs of one is this: its role, and no warning for each
 	// of the ten waves that a fleet does not have.

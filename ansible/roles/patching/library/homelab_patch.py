@@ -1,9 +1,11 @@
 #!/usr/bin/python
 """One action of the patching role on a host. The work is in module_utils; this is its face to Ansible, where the host does not
 have the program yet: see action_plugins/homelab_patch.py."""
+import sys
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.homelab_act import answer
-from ansible.module_utils.homelab_call import ARGUMENTS
+from ansible.module_utils.homelab_call import ARGUMENTS, BEGUN
 
 DOCUMENTATION = r'''
 module: homelab_patch
@@ -67,6 +69,16 @@ options:
     description: Seconds that C(prepare), C(upgrade) and C(settle) wait at most before they return.
     type: int
     default: 60
+  look:
+    description:
+      - Has C(upgrade) do what C(look) does first, and leave a host on hold alone.
+    type: bool
+    default: false
+  publish:
+    description:
+      - Has C(upgrade), C(prepare) and C(plan) return I(homelab_patch), what the host publishes, if this is the I(last) question to it: no
+        restart follows, by the policy (I(reboot)) and if the role may restart it (I(may_reboot)). The host is not asked this.
+    type: dict
   record:
     description:
       - Has C(upgrade) do what C(record) does as well, where there is nothing to publish that could be lost, no restart is due and
@@ -82,6 +94,7 @@ options:
 
 def main():
     module = AnsibleModule(supports_check_mode=True, argument_spec=ARGUMENTS)
+    print(BEGUN, file=sys.stderr, flush=True)
     done = answer(module.params, module.check_mode)
     for warning in done.pop('warnings', []):
         module.warn(warning)

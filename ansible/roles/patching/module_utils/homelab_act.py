@@ -29,7 +29,8 @@ def act(p, check):
     if p['action'] == 'plan' and p['rollback']:
         return {'result': preview(p['rollback'], p['run'])}
     if p['action'] == 'plan':
-        return {'result': plan(p['policy'], p['run'], p['detailed'], p['plan'])}
+        result = plan(p['policy'], p['run'], p['detailed'], p['plan'])
+        return {'changed': check and bool(result['packages']), 'result': result}
     if p['action'] == 'health':
         return {'homelab_health': health()}
     if p['action'] == 'doctor':
@@ -39,13 +40,22 @@ def act(p, check):
     if p['action'] == 'prepare':
         return prepare(p['run'], p['policy'], p['wait'], p['plan'])
     if p['action'] == 'upgrade':
-        done = upgrade(p['run'], p['policy'], p['wait'], p['plan'], p['rollback'])
-        if p['record'] and uneventful(done):
-            done.update(recorded(p), recorded=True)     # changed is that of the record: nothing else was
-        return done
+        return patch(p)
     if p['action'] == 'settle':
         return {'result': settle(p['run'], p['wait'])}
-    return recorded(p)
+    return recorded(p, p['success'])
+
+
+def patch(p):
+    """The upgrade: with look a host on hold is left alone, with record what nothing follows is recorded as well."""
+    seen = look(p['run']) if p['look'] else None
+    if seen and seen['hold']:
+        done = {'state': 'done', 'changed': False, 'restarted': False, 'result': seen}
+        return dict(done, **recorded(p, False), recorded=True) if p['record'] else done
+    done = upgrade(p['run'], p['policy'], p['wait'], p['plan'], p['rollback'])
+    if p['record'] and uneventful(done):
+        done.update(recorded(p, True), recorded=True)       # changed is that of the record: nothing else was
+    return done
 
 
 def uneventful(done):
@@ -56,7 +66,7 @@ def uneventful(done):
             and not result['packages'] and not result['reattached'] and (not result['reboot_required'] or result['reboot_futile']))
 
 
-def recorded(p):
+def recorded(p, success):
     """Record the result of a run."""
-    changed, warnings = record(p['run'], p['policy'], p['success'] or p['action'] == 'upgrade')
+    changed, warnings = record(p['run'], p['policy'], success)
     return dict({'changed': changed}, **({'warnings': warnings} if warnings else {}))

@@ -1,6 +1,7 @@
 """Asking apt and dpkg, and reading what they print. Nothing here changes the host."""
 import contextlib
 import fnmatch
+import functools
 import os
 import re
 
@@ -75,6 +76,7 @@ def broken_package(status, log):
     return '', ''
 
 
+@functools.lru_cache(maxsize=None)
 def native_architecture():
     return run(['dpkg', '--print-architecture']).stdout.strip()
 

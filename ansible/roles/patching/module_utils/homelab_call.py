@@ -1,12 +1,13 @@
 """What controller and host agree on when the role asks the installed program for an action. It imports nothing of ours: the
 controller loads it as well."""
-import hashlib
 
 PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
 # Of `call`: we are another version than the one that is asked for. EX_PROTOCOL of sysexits.h.
 OTHER_VERSION = 76
 # Before the answer, because a login shell may print as well.
 ANSWER = 'homelab-patch-answer '
+# On standard error, before anything is done: a link that is lost from here on was lost to a host that had answered.
+BEGUN = 'homelab-patch-begun'
 
 ACTIONS = ['look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'health', 'doctor']
 
@@ -46,6 +47,7 @@ ARGUMENTS = {
     'plan': {'type': 'dict', 'options': PLAN},
     'rollback': {'type': 'dict', 'options': ROLLBACK},
     'wait': {'type': 'int', 'default': 60},
+    'look': {'type': 'bool', 'default': False},
     'record': {'type': 'bool', 'default': False},
     'success': {'type': 'bool', 'default': False},
 }
@@ -53,6 +55,7 @@ ARGUMENTS = {
 
 def version(sources):
     """What tells two programs apart, from the texts of their modules by name of the file."""
+    import hashlib      # here: a host has no need of it
     said = hashlib.sha256()
     for name, text in sorted(sources.items()):
         data = text.encode()

@@ -1,5 +1,4 @@
 """The program as it is installed on a host: /usr/local/lib/homelab-patch/homelab-patch COMMAND."""
-import argparse
 import json
 import os
 import sys
@@ -9,7 +8,7 @@ from . import homelab_prepare as prepare
 from . import homelab_rollback as rollback
 from . import homelab_upgrade as upgrade
 from .homelab_apt import LIVE
-from .homelab_call import ANSWER, OTHER_VERSION
+from .homelab_call import ANSWER, BEGUN, OTHER_VERSION
 from .homelab_system import REQUEST, read_json
 
 TEXTFILES = '/var/lib/prometheus/node-exporter'
@@ -21,12 +20,16 @@ def call(asked):
     if asked['version'] != VERSION:
         return OTHER_VERSION
     from .homelab_act import answer     # it imports us
+    print(BEGUN, file=sys.stderr, flush=True)
     print(ANSWER + json.dumps(answer(asked['arguments'], asked['check'])), flush=True)
     return 0
 
 
 def main(argv):
     """Run one command; returns the exit code."""
+    if argv == ['call']:        # asked several times a run: what the others need takes time to load
+        return call(json.load(sys.stdin))
+    import argparse
     parser = argparse.ArgumentParser(prog='homelab-patch', description='Patches this host; begun by the role patching.')
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('apply', help='carry out the request in the state directory (run by homelab-patch.service)')
@@ -36,8 +39,6 @@ def main(argv):
     write.add_argument('--textfile-dir', help='folder of patch.prom (default: that of the last run, or %s)' % TEXTFILES)
     commands.add_parser('call', help='carry out one action for the role patching, which asks on standard input')
     args = parser.parse_args(argv)
-    if args.command == 'call':
-        return call(json.load(sys.stdin))
     if os.geteuid() != 0:
         print('homelab-patch: needs root', file=sys.stderr)
         return 1

@@ -3,7 +3,6 @@
 What cannot be known before is left out, or said to be unknown.
 """
 import collections
-import hashlib
 import os
 import re
 
@@ -74,6 +73,7 @@ def conffiles(names):
 
 
 def md5(path):
+    import hashlib
     try:
         with open(path, 'rb') as f:
             return hashlib.new('md5', f.read(), usedforsecurity=False).hexdigest()

@@ -4,7 +4,6 @@ An apt-get that is given options() sees this archive and no later one, whatever 
 """
 import contextlib
 import glob
-import hashlib
 import os
 import re
 import shutil
@@ -79,6 +78,16 @@ def clear():
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
+def complete(plan, packages):
+    """Whether a .deb of each package, version by name, was downloaded for this plan."""
+    try:
+        there = set(os.listdir(folder(plan) + '/archives'))
+    except FileNotFoundError:
+        return False
+    return all(any(replaced.file_name(n, v, a) in there for a in ([n.partition(':')[2]] if ':' in n else [apt.native_architecture(), 'all']))
+               for n, v in packages.items())
+
+
 def download(command, pins, opts):
     """Fetch what an upgrade needs and is not here yet. What the mirror has no longer is plan drift."""
     with apt.pinned(pins) as (pinning, fds):
@@ -93,6 +102,7 @@ def download(command, pins, opts):
 
 def archives(opts):
     """What the lists are of: {'Origin Label Suite Version': hash of the Release}. Equal ones are of the same moment."""
+    import hashlib
     where = LISTS
     for line in run(['apt-config', 'dump', '--no-empty', 'Dir::State::lists'] + opts).stdout.splitlines():
         if line.split('"')[1].startswith('/'):      # else it is as apt has it, below /var/lib/apt

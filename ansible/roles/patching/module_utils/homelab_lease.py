@@ -5,7 +5,7 @@ systemd, before it reads the lease. Whichever comes first, one of the two sees t
 """
 import time
 
-from .homelab_system import LEASE, PULL, Failure, boot_id, read_json, remove, unit_active, write_json
+from .homelab_system import LEASE, PULL, Failure, boot_id, read_json, remove, write_json
 
 # Seconds. A watch renews it every minute; it outlasts a link that is lost, and a restart of the host until it is judged.
 # Whoever dies and never comes back keeps the host from being converged for no longer than this.
@@ -31,13 +31,10 @@ def take(run_id, restart=False):
 
 
 def wait_for_pull(run_id, since, timeout):
-    """Whether the pull is at work, to be asked with the lease in hand. Failure when that has lasted for too long."""
-    if not unit_active(PULL):
-        return False
+    """Of a pull that is at work, and was when the lease was in hand: Failure when that has lasted for too long."""
     if time.time() - since > timeout:
         raise Failure('pull', '%s is still at work on the host after %d s: let it finish, or stop it; nothing was changed for '
                       'run %s' % (PULL, timeout, run_id))
-    return True
 
 
 def give_up(run_id):

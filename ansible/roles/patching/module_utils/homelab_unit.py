@@ -5,9 +5,12 @@ import time
 from . import homelab_apt, homelab_lease, homelab_metrics, homelab_plan, homelab_reboot, homelab_timer
 from .homelab_call import PROGRAM
 from .homelab_program import install
-from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARE_UNIT, PREPARED, PROGRESS, REQUEST, RESULT, UNIT,
-                             Failure, boot_id, caller, empty_result, failed_units, finished_starting, has_systemd, locked,
-                             read_json, read_text, remove, run, unit_active, unit_properties, write_json)
+from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARE_UNIT, PREPARED, PROGRESS, PULL, REQUEST, RESULT, UNIT,
+                             Failure, at_work, boot_id, caller, empty_result, failed_units, finished_starting, has_systemd, locked,
+                             read_json, read_text, remove, run, unit_properties, write_json)
+
+# Seconds between two looks at the files of a unit at work, and between two questions to systemd about it.
+LOOK, ASK = 0.1, 2
 
 def start(run_id, policy, plan=None, back=None):
     """Start the unit for this run; whether that changed the program. Called with the lock held: nobody else starts one.
@@ -35,22 +38,27 @@ def prepare(run_id, policy, wait, plan):
         return {'state': 'done', 'result': seen}
     if not has_systemd():
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
-    deadline = time.monotonic() + wait
+    deadline, ask = time.monotonic() + wait, 0
     while True:
         with locked():
-            if not unit_active() and not unit_active(unit=PREPARE_UNIT):
-                request, report = read_json(PREPARE) or {}, read_json(PREPARED) or {}
-                if report.get('attempt') == plan['attempt']:
-                    return {'state': 'done', 'result': report['result']}
-                if request.get('attempt') == plan['attempt']:
-                    raise Failure('prepare', 'what prepares the host ended without a result: look at journalctl -u '
-                                  + PREPARE_UNIT)
-                install()
-                write_json(PREPARE, {'run': run_id, 'attempt': plan['attempt'], 'policy': policy, 'plan': plan})
-                transient(PREPARE_UNIT, 'homelab-patch: plan and download of this host', 'prepare', ())
+            # the unit writes it last
+            if (read_json(PREPARED) or {}).get('attempt') == plan['attempt']:
+                return {'state': 'done', 'result': read_json(PREPARED)['result']}
+            if time.monotonic() >= ask:
+                ask = time.monotonic() + ASK
+                if not at_work(UNIT, PREPARE_UNIT):
+                    report = read_json(PREPARED) or {}      # it may have ended since we looked
+                    if report.get('attempt') == plan['attempt']:
+                        return {'state': 'done', 'result': report['result']}
+                    if (read_json(PREPARE) or {}).get('attempt') == plan['attempt']:
+                        raise Failure('prepare', 'what prepares the host ended without a result: look at journalctl -u '
+                                      + PREPARE_UNIT)
+                    install()
+                    write_json(PREPARE, {'run': run_id, 'attempt': plan['attempt'], 'policy': policy, 'plan': plan})
+                    transient(PREPARE_UNIT, 'homelab-patch: plan and download of this host', 'prepare', ())
         if time.monotonic() >= deadline:
             return {'state': 'running', 'msg': 'planning and downloading'}
-        time.sleep(0.2)
+        time.sleep(LOOK)
 
 
 def transient(unit, description, command, properties):
@@ -73,32 +81,37 @@ def upgrade(run_id, policy, wait, plan=None, back=None):
     """
     if not has_systemd():
         raise Failure('start', 'systemd does not run on this host: an upgrade would have nobody to outlive us')
-    deadline, changed, ours, pulling = time.monotonic() + wait, False, False, False
+    deadline, changed, ours, pulling, ask = time.monotonic() + wait, False, False, False, 0
     while True:
         with locked():                      # what is seen still holds when the unit is started for it
-            active = unit_active()          # asked before the result is read: a unit writes it, then ends
+            # systemd is asked before the result is read: a unit writes it, then ends. And not each time: that costs the host
+            # a hundred times what it costs to look at a file.
+            asked = time.monotonic() >= ask
+            since = homelab_lease.take(run_id)
+            if asked:
+                active, ask = at_work(UNIT, PREPARE_UNIT, PULL), time.monotonic() + ASK
             request, report = read_json(REQUEST) or {}, read_json(RESULT) or {}
             if ours and request.get('run') != run_id:
                 # whoever started us is gone, and a later run is at work: starting ours again would take its result away
                 raise Failure('start', 'run %s has taken over on this host' % request.get('run'))
             ours = ours or request.get('run') == run_id
-            since = homelab_lease.take(run_id)
-            pulling = not active and homelab_lease.wait_for_pull(run_id, since, policy['lock_timeout'])
-            if not active and not pulling:
-                if report.get('run') == run_id:
-                    homelab_lease.take(run_id, restart=True)    # which may come now, by policy
-                    return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result'],
-                            'restarted': report['boot_id'] != boot_id() and not report['result']['rebooted']}
+            if report.get('run') == run_id:
+                homelab_lease.take(run_id, restart=True)    # which may come now, by policy
+                return {'state': 'done', 'changed': changed or report['changed'], 'result': report['result'],
+                        'restarted': report['boot_id'] != boot_id() and not report['result']['rebooted']}
+            if asked and UNIT not in active:
                 if request.get('run') == run_id and not report:
                     return {'state': 'done', 'changed': True, 'result': lost(run_id)}
-                if not unit_active(unit=PREPARE_UNIT):      # it may be at work still, after a lost link
-                    changed = start(run_id, policy, plan, back)
-                    continue
+                pulling = PULL in active
+                if pulling:
+                    homelab_lease.wait_for_pull(run_id, since, policy['lock_timeout'])
+                if not pulling and PREPARE_UNIT not in active:      # it may be at work still, after a lost link
+                    changed, ask = start(run_id, policy, plan, back), time.monotonic() + ASK
         if time.monotonic() >= deadline:
             if pulling:
                 return {'state': 'running', 'changed': changed, 'msg': 'waiting for ansible-pull, which is at work on the host'}
             return dict(progress(request.get('run'), run_id), state='running', changed=changed)
-        time.sleep(0.5)
+        time.sleep(LOOK)
 
 
 def begun(run_id):

@@ -21,6 +21,8 @@ from .homelab_system import (APT_LOG, APT_STATUS, BEFORE, ENV, PROGRESS, RESULT,
                              empty_result, failed_units, read_json, read_text, run, tail, write_durable, write_json)
 
 LOCKS = ('/var/lib/dpkg/lock-frontend', '/var/lib/dpkg/lock', '/var/lib/apt/lists/lock', '/var/cache/apt/archives/lock')
+# The hook of needrestart after each dpkg would tell the log what is asked for at the end anyway.
+QUIET = dict(ENV, NEEDRESTART_SUSPEND='1')
 KEEP_CONFFILES = ['-o', 'Dpkg::Options::=--force-confdef', '-o', 'Dpkg::Options::=--force-confold',
                   '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=120']
 
@@ -137,7 +139,7 @@ class Upgrade:
         self.check_space(list(found['install']))
         self.security.update(n for n, p in found['install'].items() if p['security'])
         write_json(BEFORE, dict(read_json(BEFORE), security=sorted(self.security)))
-        if self.plan:
+        if self.plan and not freeze.complete(self.plan['id'], {n: p['to'] for n, p in found['install'].items()}):
             freeze.download(found['command'], found['pins'], self.options)
         self.keep_replaced([n for n, p in found['install'].items() if p['from']] + list(found['remove']))
         self.progress('upgrade', len(found['install']) + len(found['remove']))
@@ -184,7 +186,7 @@ class Upgrade:
             printed.seek(0, os.SEEK_END)
             if status:
                 argv, pass_fds = argv + ['-o', 'APT::Status-Fd=%d' % lines.fileno()], tuple(pass_fds) + (lines.fileno(),)
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENV, pass_fds=pass_fds)
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=QUIET, pass_fds=pass_fds)
             text, code = b'', None
             while code is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -91,8 +91,7 @@ class Outline(unittest.TestCase):
             with open(folder + '/play.yml', 'w', encoding='utf-8') as f:
                 # that a connection is local is no variable of the hosts: such a host is never restarted by the role
                 json.dump([{'hosts': 'all:!patch_controller', 'gather_facts': False, 'connection': 'ansible.builtin.local', 'strategy': 'ansible.builtin.host_pinned',
-                            **({'roles': [{'role': 'patching', 'vars': {'__patching_last': True}}]} if last else {}),
-                            'tasks': ([] if last else [{'import_role': {'name': 'patching', 'tasks_from': tasks_from}}]) + [
+                            'tasks': [{'import_role': {'name': 'patching', 'tasks_from': tasks_from, 'rolespec_validate': not last}, 'vars': {'__patching_last': True} if last else {}},
                                       {'name': 'Go on with the play', 'debug': {'msg': '{{ __patching_result | to_json }}'}}]}], f)
             asked = folder + '/asked'
             with open(asked, 'w', encoding='utf-8'):
@@ -153,6 +152,12 @@ class Outline(unittest.TestCase):
         asked, said = self.asked({'upgrade': {'broken': 'ssh: connect to host one port 22: No route to host'}})
         self.assertEqual(asked, ['upgrade'], said)
         self.assertRegex(said, r'unreachable=1 +failed=0')
+
+    def test_a_variable_that_cannot_be_is_said(self):
+        for last in (False, True):
+            asked, said = self.asked({}, last=last, patching_reboot='sometimes')
+            self.assertEqual(asked, [], said)
+            self.assertIn('value of patching_reboot must be one of: auto_if_required, never, always, got: sometimes', said)
 
     def test_the_controller_says_that_its_restart_is_due(self):
         due = {'state': 'done', 'changed': True, 'result': {'reboot_required': True, 'reboot_reasons': ['why']}}

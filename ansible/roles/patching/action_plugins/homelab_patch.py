@@ -3,20 +3,24 @@
 A module costs controller and host some 0.2 s of CPU, most of it to pack, send and load what the host has already. It is sent
 where the host does not have this very version, as the first time, and where pipelining is off.
 
-Each task of Ansible's costs the controller a process for each host, also one that is skipped. So what can be told from the
-answer is told here: whether a restart is wanted, whether the link was lost to a host that had answered, and, where nothing
-follows, what the host publishes.
+Each task costs the controller a process for each host, also one that is skipped, and each expression in it 2 ms, because each
+process compiles it anew. So the role's variables are read and checked here, and what can be told from the answer is told here:
+whether a restart is wanted, whether the link was lost to a host that had answered, and, where nothing follows, what the host
+publishes.
 """
 import importlib.util
 import json
 import os
 import time
 
+import yaml
 from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
 
-FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'module_utils')
+ROLE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FOLDER = os.path.join(ROLE, 'module_utils')
 
 
 def agreed():
@@ -32,10 +36,19 @@ def agreed():
     return call, call.version(sources)
 
 
+def options():
+    """The role's variables, as meta/argument_specs.yml has them. The plan of the run is none that a person writes, and large."""
+    with open(os.path.join(ROLE, 'meta', 'argument_specs.yml'), encoding='utf-8') as f:
+        found = yaml.safe_load(f)['argument_specs']['main']['options']
+    return {name: option for name, option in found.items() if name != 'homelab_patch_plan'}
+
+
 # Actions that ask over a connection of their own: one that is open already goes on answering after sshd has stopped.
 FRESH = ('health', 'doctor')
+# Seconds of one question to a host that is at work. Each answer tells how far it is.
+WATCH = 20
 # Once, in the process that forks one for each task and host.
-CALL, VERSION = agreed()
+(CALL, VERSION), OPTIONS = agreed(), options()
 # The id of a run by hand, which nobody has given one.
 BY_HAND = time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())
 
@@ -43,14 +56,22 @@ BY_HAND = time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())
 class ActionModule(ActionBase):
     """What Ansible makes of the task."""
 
-    publish = None      # see published; None where there is nothing to publish
-    first = False       # the host was not asked before in this play
     asked = False       # by this task before: it is repeated while the host is at work
+    first = False       # of the tasks that ask for the upgrade: the host was not asked before in this play
+    last = False        # nothing that the role does has to follow
+    settings = None     # the role's variables, see read
+    deadline = 0
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        self.take_arguments()
-        if self._task.args.get('action') in FRESH:
+        if not self.asked:
+            wrong = self.read(task_vars)
+            if wrong:
+                return dict(result, failed=True, msg='Validation of arguments failed: ' + '; '.join(wrong))
+            self.take_arguments(task_vars)
+        else:       # a hold that was put there while the upgrade is at work does not make it undone
+            self._task.args['look'] = False
+        if self._task.args['action'] in FRESH:
             self.connect_anew()
         try:
             said = self.ask() if self._is_pipelining_enabled('new', self._task.async_val) else None
@@ -58,22 +79,50 @@ class ActionModule(ActionBase):
                 said = self._execute_module(task_vars=task_vars)
                 self._remove_tmp_path(self._connection._shell.tmpdir)
         except AnsibleConnectionFailure as e:
-            if self._task.args.get('action') != 'upgrade' or (self.first and not self.asked and CALL.BEGUN not in str(e)):
+            if self._task.args['action'] != 'upgrade' or (self.first and not self.asked and CALL.BEGUN not in str(e)):
                 raise
             said = {'lost': True, 'msg': str(e)}
         self.asked = True
         result.update(said, run=self._task.args['run'])
-        if self.publish and result.get('state', 'done') == 'done' and result.get('result') and not result.get('failed'):
-            self.published(result)
+        if result.get('state') == 'running' and time.monotonic() > self.deadline:
+            result['failed'] = True
+        if result.get('state', 'done') == 'done' and result.get('result') and not result.get('failed'):
+            self.judge(result, task_vars)
         return result
 
-    def take_arguments(self):
-        """Keep to ourselves what the host is not asked, and give it what nobody else knows."""
-        arguments = dict(self._task.args, run=self._task.args.get('run') or BY_HAND)
-        if not self.asked:
-            self.publish, self.first = arguments.pop('publish', None), arguments.get('look', False)
-        else:       # a hold that was put there while the upgrade is at work does not make it undone
-            arguments['look'] = False
+    def read(self, task_vars):
+        """Take the role's variables, checked as Ansible checks a role's; what is wrong with them."""
+        given = self._templar.template({name: task_vars[name] for name in OPTIONS if name in task_vars})
+        checked = ArgumentSpecValidator(OPTIONS).validate(given)
+        self.settings = dict(checked.validated_parameters, idle=bool(task_vars.get('__patching_idle')))
+        return checked.error_messages
+
+    def take_arguments(self, task_vars):
+        """Give the host what it needs to know, and keep what it does not. `first: true` has the host looked at and patched, or
+        what comes before that by check mode and by tasks of the operator's."""
+        arguments, s = dict(self._task.args), self.settings
+        hooks = bool(s['patching_pre_tasks'] or s['patching_post_tasks'])
+        self.first = arguments.pop('first', False)
+        self.last = arguments['action'] == 'prepare' or (self.first and (self._task.check_mode or not hooks))
+        if self.first:
+            arguments.update(look=True, record=s['patching_reboot'] != 'always')
+            arguments['action'] = 'plan' if self._task.check_mode else 'look' if hooks else 'upgrade'
+        arguments['run'] = s.get('homelab_patch_run_id') or BY_HAND
+        if arguments['action'] in ('plan', 'prepare', 'upgrade', 'record', 'doctor'):
+            arguments['policy'] = {name: s[name if name == 'idle' else 'patching_' + name] for name in CALL.POLICY}
+        if arguments['action'] in ('plan', 'prepare', 'upgrade') and 'homelab_patch_plan' in task_vars:
+            # a host that the orchestrator forgot is not patched
+            arguments['plan'] = task_vars['homelab_patch_plan'][task_vars['inventory_hostname']]
+        if arguments['action'] in ('prepare', 'upgrade'):
+            arguments['wait'] = max(1, min(WATCH, s['patching_timeout'] // 2))
+            self.deadline = time.monotonic() + s['patching_timeout']
+        elif arguments['action'] == 'settle':
+            arguments['wait'] = s['patching_settle_timeout']
+        elif arguments['action'] == 'plan':
+            arguments['detailed'] = s['homelab_patch_detailed']
+        elif arguments['action'] == 'record':
+            said = task_vars.get('homelab_patch') or task_vars['__patching_upgrade']['homelab_patch']
+            arguments['success'] = all(said[name] is None for name in ('failure', 'hold', 'rollback'))
         self._task.args = arguments
 
     def connect_anew(self):
@@ -98,16 +147,21 @@ class ActionModule(ActionBase):
         return wrap_var({'failed': True, 'rc': done['rc'], 'msg': 'MODULE FAILURE: the program of the host gave no answer',
                          'module_stdout': done['stdout'], 'module_stderr': done['stderr']})
 
-    def published(self, result):
-        """Say in the result whether a restart is wanted, and put what the host publishes there where nothing follows that could
-        change it. publish has the policy's reboot, may_reboot, and last, whether this can be the last question to the host.
+    def judge(self, result, task_vars):
+        """Say in the result what follows: restart, or restart_due where that is not the role's to do, for a host cannot restart the
+        very machine that drives it. Where nothing follows that could change it, homelab_patch is what the host publishes, to_record
+        whether that is to be recorded, and ends whether the play ends here for the host.
 
-        Once a run: a host that has booted since its upgrade, whoever has restarted it, is only judged.
+        A restart is due once a run: a host that has booted since its upgrade, whoever has restarted it, is only judged.
         """
-        found, check, restarted = result['result'], bool(self._task.check_mode), bool(result.get('restarted'))
-        wanted = (not check and found['hold'] is None and not found['rebooted'] and not restarted
-                  and (self.publish['reboot'] == 'always' or (self.publish['reboot'] == 'auto_if_required'
-                       and found['reboot_required'] and not found['reboot_futile'])))
-        result['reboot_wanted'] = wanted
-        if self.publish['last'] and (found['hold'] is not None or not (restarted or (wanted and self.publish['may_reboot']))):
-            result['homelab_patch'] = dict(result.pop('result'), check=check, reboot_due=wanted)
+        found, policy, restarted = result['result'], self.settings['patching_reboot'], bool(result.get('restarted'))
+        due = (self._task.args['action'] == 'upgrade' and found['hold'] is None and not found['rebooted'] and not restarted
+               and (policy == 'always' or (policy == 'auto_if_required' and found['reboot_required'] and not found['reboot_futile'])))
+        driver = (self._templar.template(task_vars.get('ansible_connection', 'ssh')) == 'local'
+                  or task_vars['inventory_hostname'] in task_vars['groups'].get('patch_controller', []))
+        result.update(restart=due and not driver, restart_due=due and driver)
+        if (self.last or found['hold'] is not None) and self._task.args['action'] != 'settle' and not (restarted or result['restart']):
+            check = bool(self._task.check_mode)
+            result['homelab_patch'] = dict(result.pop('result'), check=check, reboot_due=result['restart_due'])
+            result['to_record'] = not check and not result.get('recorded')
+            result['ends'] = not result['to_record'] and bool(task_vars.get('__patching_last'))

@@ -74,11 +74,6 @@ options:
       - Has C(upgrade) do what C(look) does first, and leave a host on hold alone.
     type: bool
     default: false
-  publish:
-    description:
-      - Has C(upgrade), C(prepare) and C(plan) return I(homelab_patch), what the host publishes, if this is the I(last) question to it: no
-        restart follows, by the policy (I(reboot)) and if the role may restart it (I(may_reboot)). The host is not asked this.
-    type: dict
   record:
     description:
       - Has C(upgrade) do what C(record) does as well, where there is nothing to publish that could be lost, no restart is due and

@@ -4,11 +4,13 @@ import fnmatch
 import functools
 import os
 import re
+import time
 
 from .homelab_system import read_text, run
 
 # Read only: no lock taken, no cache written.
 PRIVATE = ['-o', 'Debug::NoLocking=1', '-o', 'Dir::Cache::pkgcache=', '-o', 'Dir::Cache::srcpkgcache=']
+DATABASE = '/var/lib/dpkg'
 # For the unit, which may write apt's caches.
 LIVE = ['-o', 'Debug::NoLocking=1']
 
@@ -83,20 +85,34 @@ def native_architecture():
 
 def installed():
     """{name: version} of what is on the disk; a foreign architecture is part of the name, as apt prints it."""
+    # second letter of the state: n and c have no files on the disk
+    return {name: version for name, version, state in database(database_time()) if state[1] not in 'nc'}
+
+
+def held():
+    """Names of packages that somebody has put on hold."""
+    return [name for name, _, state in database(database_time()) if state[0] == 'h']
+
+
+def database_time():
+    """What tells whether dpkg has changed anything: its database, and its journal."""
+    try:
+        status = os.stat(DATABASE + '/status')
+        return status.st_mtime_ns, status.st_ino, tuple(sorted(os.listdir(DATABASE + '/updates')))
+    except OSError:
+        return time.monotonic_ns()
+
+
+@functools.lru_cache(maxsize=2)
+def database(_when):
+    """[(name, version, state)] of all that dpkg knows of. The same until it has changed anything: it is asked eight times a run."""
     out = run(['dpkg-query', '-W', '-f', '${Package}\t${Architecture}\t${Version}\t${db:Status-Abbrev}\n']).stdout
-    return parse_installed(out, native_architecture())
+    return parse_database(out, native_architecture())
 
 
-def parse_installed(text, native):
-    packages = {}
-    for line in text.splitlines():
-        fields = line.split('\t')
-        # second letter of the state: n and c have no files on the disk
-        if len(fields) != 4 or len(fields[3]) < 2 or fields[3][1] in 'nc':
-            continue
-        name = fields[0] if fields[1] in (native, 'all') else fields[0] + ':' + fields[1]
-        packages[name] = fields[2]
-    return packages
+def parse_database(text, native):
+    lines = (line.split('\t') for line in text.splitlines())
+    return [(f[0] if f[1] in (native, 'all') else f[0] + ':' + f[1], f[2], f[3]) for f in lines if len(f) == 4 and len(f[3]) > 1]
 
 
 def changes(before, after, security):
@@ -158,10 +174,6 @@ def parse_policy(text):
             value = line.split(': ', 1)[1].strip()
             found[name][line.startswith('  Candidate')] = '' if value == '(none)' else value
     return {n: tuple(v) for n, v in found.items()}
-
-
-def held(options=PRIVATE):
-    return run(['apt-mark', 'showhold'] + options).stdout.split()
 
 
 def audit():

@@ -65,7 +65,7 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
     if touched:
         raise Failure('plan', 'the upgrade would change %s, which patching_exclude keeps as it is: look at what needs it '
                       'with apt-get -s %s' % (', '.join(touched), ' '.join(command)))
-    holds = apt.held(options)
+    holds = apt.held()
     kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
     versions = apt.candidates(sorted(set(holds + kept + excluded)), first, options)
     return {
@@ -223,7 +223,7 @@ def pending(options=apt.PRIVATE):
     if sim['rc'] != 0:
         return None
     upgrades = [p for p in sim['install'].values() if p['from']]
-    holds = apt.held(options)
+    holds = apt.held()
     waiting = [n for n, (has, new) in apt.candidates(holds, options=options).items() if has and new != has]
     return {'security': sum(p['security'] for p in upgrades), 'other': sum(not p['security'] for p in upgrades),
             'held': len(waiting), 'kept_back': len([n for n in sim['kept'] if n not in holds])}

@@ -45,7 +45,7 @@ def plan(back, options=apt.PRIVATE):
         else:
             targets[name] = (old,) + replaced.find(back['of'], name, old)
     problems += locate(targets, options)
-    for name in sorted(set(apt.held(options)) & set(targets)):
+    for name in sorted(set(apt.held()) & set(targets)):
         problems.append('%s is on hold: apt-mark unhold %s' % (name, name))
     if problems:
         raise refusal(problems)

@@ -23,7 +23,7 @@ RequiresMountsFor={folder}
 [Service]
 # Not oneshot: a boot counts as `starting` until a oneshot has ended, and a restart is judged when it no longer does.
 Type=exec
-ExecStart=:/usr/bin/python3 {program} metrics --textfile-dir {folder}
+ExecStart=:/usr/bin/python3 -IS {program} metrics --textfile-dir {folder}
 SyslogIdentifier=homelab-patch-prom
 # It prints warnings alone, and each start of it is no news.
 SyslogLevel=warning

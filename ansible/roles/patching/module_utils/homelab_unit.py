@@ -63,10 +63,13 @@ def prepare(run_id, policy, wait, plan):
 
 def transient(unit, description, command, properties):
     """Start the program as a unit that outlives us."""
-    run(['systemctl', 'reset-failed', unit], timeout=60)
-    done = run(['systemd-run', '--quiet', '--no-ask-password', '--unit=' + unit, '--description=' + description,
-                '--property=Type=exec', '--property=SyslogIdentifier=' + unit.partition('.')[0], *properties,
-                '/usr/bin/python3', PROGRAM, command], timeout=120)
+    argv = ['systemd-run', '--quiet', '--no-ask-password', '--unit=' + unit, '--description=' + description,
+            '--property=Type=exec', '--property=SyslogIdentifier=' + unit.partition('.')[0], *properties,
+            '/usr/bin/python3', '-IS', PROGRAM, command]
+    done = run(argv, timeout=120)
+    if done.returncode != 0:        # the one of before has failed, and systemd keeps it to be looked at
+        run(['systemctl', 'reset-failed', unit], timeout=60)
+        done = run(argv, timeout=120)
     if done.returncode != 0:
         raise Failure('start', 'the upgrade could not be started: %s' % (done.stderr.strip() or 'no reason given'))
 

@@ -221,6 +221,7 @@ class Upgrade:
                                    'host; the next run tries to mend it', r['dpkg_audit']).data()
         if not r['kernel']['running']:
             reboot.judge(r, *reboot.state({'kernel': 0, 'services': []}))
+        pending = plan.pending(options=apt.LIVE + self.options)
         # A retry installs the same versions. From lists that do not have them it could not.
         if not r['failure'] or (self.plan and r['failure']['phase'] == 'drift' and freeze.late(self.plan['id'])):
             freeze.clear()
@@ -229,7 +230,7 @@ class Upgrade:
             self.warn(warning)
         write_json(RESULT, {'run': r['run'], 'published': False, 'boot_id': boot_id(),
                             'changed': self.changed or bool(r['packages']),
-                            'pending': plan.pending(options=apt.LIVE), 'result': r})
+                            'pending': pending, 'result': r})
         for line in r['warnings'] + ([r['failure']['reason']] if r['failure'] else []):
             tell('%s: %s' % (r['run'], line))
 

@@ -77,6 +77,9 @@ func TestPatchGarbage(t *testing.T) {
 		"broken later":    {[]runner.Event{word("db", `{"version":1}`), word("db", `[]`)}, 1, "want an object"},
 		"another's":       {[]runner.Event{word("web", `{"version":1}`)}, 0, ""},
 		"an item":         {[]runner.Event{{Kind: runner.KindItem, Host: "db", Action: "set_fact", Data: word("db", `{"version":1}`).Data}}, 0, ""},
+		"in its task":     {[]runner.Event{{Kind: runner.KindResult, Host: "db", Action: "homelab_patch", Data: json.RawMessage(`{"state":"done","homelab_patch":{"version":1}}`)}}, 1, ""},
+		"broken in it":    {[]runner.Event{{Kind: runner.KindResult, Host: "db", Action: "homelab_patch", Data: json.RawMessage(`{"state":"done","homelab_patch":[1]}`)}}, 0, "want an object, got array"},
+		"not yet":         {[]runner.Event{{Kind: runner.KindResult, Host: "db", Action: "homelab_patch", Data: json.RawMessage(`{"result":{"version":1}}`)}}, 0, ""},
 		"another module":  {[]runner.Event{{Kind: runner.KindResult, Host: "db", Action: "command", Data: word("db", `{"version":1}`).Data}}, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -92,7 +92,7 @@ class Outline(unittest.TestCase):
                 # that a connection is local is no variable of the hosts: such a host is never restarted by the role
                 json.dump([{'hosts': 'all:!patch_controller', 'gather_facts': False, 'connection': 'ansible.builtin.local', 'strategy': 'ansible.builtin.host_pinned',
                             'tasks': [{'import_role': {'name': 'patching', 'tasks_from': tasks_from, 'rolespec_validate': not last}, 'vars': {'__patching_last': True} if last else {}},
-                                      {'name': 'Go on with the play', 'debug': {'msg': '{{ __patching_result | to_json }}'}}]}], f)
+                                      {'name': 'Go on with the play', 'debug': {'msg': '{{ %s | to_json }}' % ('homelab_patch' if tasks_from == 'main' else '__patching_result')}}]}], f)
             asked = folder + '/asked'
             with open(asked, 'w', encoding='utf-8'):
                 pass

@@ -14,25 +14,34 @@ import (
 	"time"
 )
 
-// lab is a running lab of e2e/lab: a controller, and hosts beside it.
+// lab is a running lab of e2e/lab: a controller, and the hosts that it patches.
 type lab struct {
 	conf  string
-	hosts []string // but the controller
+	hosts []string
 }
 
 const controller = "infra-services"
 
-// labUp starts a lab of so many hosts, the controller among them, with the program on it.
-func (b *bench) labUp(hosts int) (*lab, error) {
+// labUp starts a lab of so many hosts in one wave, with the program on its controller. With last the controller is one of
+// them, in a wave of its own.
+func (b *bench) labUp(hosts int, last bool) (*lab, error) {
 	l := &lab{conf: filepath.Join(b.tmp, "lab", "hosts.conf")}
-	for i := range hosts - 1 {
+	nodes := hosts
+	if last {
+		l.conf = filepath.Join(b.tmp, "lab", "last.conf")
+		nodes--
+	}
+	for i := range nodes {
 		l.hosts = append(l.hosts, fmt.Sprintf("node%02d", i+1))
+	}
+	if last {
+		l.hosts = append(l.hosts, controller)
 	}
 	if err := l.do("down"); err != nil {
 		return nil, err
 	}
 	for _, args := range [][]string{
-		{"up", strconv.Itoa(hosts - 1)},
+		{"up", strconv.Itoa(nodes)},
 		{"push", controller, b.program, "/usr/local/bin/homelab-patch-orchestrate"},
 		{"push", controller, filepath.Join(b.tmp, "lab", "usual.yml"), "/root/usual.yml"},
 		{"push", controller, filepath.Join(b.tmp, "lab", "floor.sh"), "/root/floor.sh"},
@@ -46,8 +55,6 @@ func (b *bench) labUp(hosts int) (*lab, error) {
 }
 
 func (l *lab) down() error { return l.do("down") }
-
-func (l *lab) all() []string { return append([]string{controller}, l.hosts...) }
 
 func (l *lab) command(args ...string) *exec.Cmd {
 	c := exec.Command("e2e/lab/lab", args...)
@@ -68,8 +75,8 @@ func (l *lab) do(args ...string) error {
 // everywhere runs a shell script on all hosts at a time.
 func (l *lab) everywhere(script string) error {
 	var g sync.WaitGroup
-	errs := make([]error, len(l.hosts)+1)
-	for i, h := range l.all() {
+	errs := make([]error, len(l.hosts))
+	for i, h := range l.hosts {
 		g.Go(func() { errs[i] = l.do("exec", h, "sh", "-euc", script) })
 	}
 	g.Wait()

@@ -56,12 +56,15 @@ func (p *page) figure(what, unit string, s []float64, side int, bound float64, m
 	})
 }
 
-// fleet adds a figure of ours against a peer's on booted hosts. The ratio must be at most most.
+// fleet adds a figure of ours against a peer's on booted hosts. The ratio must be at most most, unless that is 0.
 func (p *page) fleet(what, unit string, a, b []float64, most float64, meaning string) {
-	ratio := over(a, b)
+	ratio, side := over(a, b), atMost
+	if most == 0 {
+		side = 0
+	}
 	p.hosts = append(p.hosts, row{
 		fmt.Sprintf("| %s | %s %s | %s %s | **%.2f** | %.2f … %.2f | %s | %d |", what, number(spreadOf(a).median), unit,
-			number(spreadOf(b).median), unit, ratio.median, ratio.low, ratio.high, p.promise(what, ratio.median, atMost, most), len(a)),
+			number(spreadOf(b).median), unit, ratio.median, ratio.low, ratio.high, p.promise(what, ratio.median, side, most), len(a)),
 		meaning,
 	})
 }

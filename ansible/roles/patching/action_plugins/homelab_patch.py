@@ -5,8 +5,8 @@ where the host does not have this very version, as the first time, and where pip
 
 Each task costs the controller a process for each host, also one that is skipped, and each expression in it 2 ms, because each
 process compiles it anew. So the role's variables are read and checked here, and what can be told from the answer is told here:
-whether a restart is wanted, whether the link was lost to a host that had answered, and, where nothing follows, what the host
-publishes.
+whether a restart is wanted, whether the link was lost to a host that had answered, and, where nothing follows in the play, what
+the host publishes.
 """
 import importlib.util
 import json
@@ -58,7 +58,8 @@ class ActionModule(ActionBase):
 
     asked = False       # by this task before: it is repeated while the host is at work
     first = False       # of the tasks that ask for the upgrade: the host was not asked before in this play
-    last = False        # nothing that the role does has to follow
+    leaves = False      # nothing follows the role in the play
+    last = False        # nor has anything that the role does to follow this task
     settings = None     # the role's variables, see read
     deadline = 0
 
@@ -103,7 +104,8 @@ class ActionModule(ActionBase):
         arguments, s = dict(self._task.args), self.settings
         hooks = bool(s['patching_pre_tasks'] or s['patching_post_tasks'])
         self.first = arguments.pop('first', False)
-        self.last = arguments['action'] == 'prepare' or (self.first and (self._task.check_mode or not hooks))
+        self.leaves = arguments['action'] == 'prepare' or (self.first and bool(task_vars.get('__patching_last')))
+        self.last = self.leaves and (self._task.check_mode or not hooks)
         if self.first:
             arguments.update(look=True, record=s['patching_reboot'] != 'always')
             arguments['action'] = 'plan' if self._task.check_mode else 'look' if hooks else 'upgrade'
@@ -149,8 +151,8 @@ class ActionModule(ActionBase):
 
     def judge(self, result, task_vars):
         """Say in the result what follows: restart, or restart_due where that is not the role's to do, for a host cannot restart the
-        very machine that drives it. Where nothing follows that could change it, homelab_patch is what the host publishes, to_record
-        whether that is to be recorded, and ends whether the play ends here for the host.
+        very machine that drives it. Where nothing follows in the play that could change it, homelab_patch is what the host publishes, and
+        to_record whether that is to be recorded.
 
         A restart is due once a run: a host that has booted since its upgrade, whoever has restarted it, is only judged.
         """
@@ -160,8 +162,7 @@ class ActionModule(ActionBase):
         driver = (self._templar.template(task_vars.get('ansible_connection', 'ssh')) == 'local'
                   or task_vars['inventory_hostname'] in task_vars['groups'].get('patch_controller', []))
         result.update(restart=due and not driver, restart_due=due and driver)
-        if (self.last or found['hold'] is not None) and self._task.args['action'] != 'settle' and not (restarted or result['restart']):
+        if self.leaves and (self.last or found['hold'] is not None) and not (restarted or result['restart']):
             check = bool(self._task.check_mode)
             result['homelab_patch'] = dict(result.pop('result'), check=check, reboot_due=result['restart_due'])
             result['to_record'] = not check and not result.get('recorded')
-            result['ends'] = not result['to_record'] and bool(task_vars.get('__patching_last'))

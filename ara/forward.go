@@ -79,17 +79,19 @@ func (f *Forwarder) Close() error {
 // Send puts every whole line that the events have by now on record. After an error the next Send goes on where it was.
 func (f *Forwarder) Send(ctx context.Context) error {
 	err := f.send(ctx)
-	f.note(err)
+	f.note(ctx, err)
 	return err
 }
 
-// note remembers why it does not go on, for who asks.
-func (f *Forwarder) note(err error) {
+// note remembers why it does not go on, for who asks. That the caller's time was over is no word about the server.
+func (f *Forwarder) note(ctx context.Context, err error) {
 	f.p.Error, f.p.Tried = "", time.Now().UTC()
 	if err == nil {
 		return
 	}
-	f.p.Error = err.Error()
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		f.p.Error = err.Error()
+	}
 	f.save()
 }
 
@@ -167,7 +169,7 @@ func lastLine(f *os.File) (int64, error) {
 // the records beside each playbook, and says on disk that nothing is left.
 func (f *Forwarder) Finish(ctx context.Context, records []Record) error {
 	err := f.finish(ctx, records)
-	f.note(err)
+	f.note(ctx, err)
 	if err == nil {
 		f.save()
 		err = finish(f.Dir)

@@ -71,11 +71,11 @@ func (o *onRecord) forward(ctx context.Context, args []string) error {
 		if err := ara.Again(dir); err != nil {
 			return failed(err)
 		}
-		return o.all(ctx, []string{report.ID})
+		return o.all(ctx, []string{report.ID}, true)
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushWait) // the timer comes again
 	defer cancel()
-	return o.all(ctx, o.pending())
+	return o.all(ctx, o.pending(), false)
 }
 
 // pending are the runs that wait.
@@ -87,16 +87,27 @@ func (o *onRecord) pending() []string {
 	return slices.DeleteFunc(ids, func(id string) bool { return !exists(filepath.Join(o.dir(id), ara.Pending)) })
 }
 
-// all puts runs on record, oldest first. It stops at the first for which the server does not do its work.
-func (o *onRecord) all(ctx context.Context, ids []string) error {
+// all puts runs on record, oldest first. It stops at the first for which the server does not do its work. Of one that another
+// process has it speaks if somebody has named it.
+func (o *onRecord) all(ctx context.Context, ids []string, named bool) error {
 	for _, id := range ids {
 		report, err := o.store.Load(id)
 		if err != nil {
 			return failed(err)
 		}
+		end := o.told(id)
 		whole, err := o.one(ctx, report)
+		end()
 		switch {
 		case errors.Is(err, ara.ErrBusy): // it does what was asked for
+			if named {
+				s, _ := ara.ReadStatus(o.dir(id))
+				o.out.note("run %s: %s on record; %v", id, percent(s), err)
+			}
+		case err != nil && ctx.Err() != nil:
+			s, _ := ara.ReadStatus(o.dir(id))
+			return failed(fmt.Errorf("run %s: %s on record; `ara forward` takes %.0f min at most, the next one goes on, and `ara forward %s` does to the end",
+				id, percent(s), flushWait.Minutes(), id))
 		case err != nil:
 			return failed(fmt.Errorf("run %s: %w; what is left is tried again by `ara forward`", id, err))
 		case !whole:
@@ -145,7 +156,7 @@ func (o *onRecord) backfill(ctx context.Context, _ []string) error {
 		those = append(those, id)
 	}
 	o.out.note("runs to put on record: %d", len(those))
-	return o.all(ctx, those)
+	return o.all(ctx, those, false)
 }
 
 func (o *onRecord) prune(ctx context.Context, _ []string) error {
@@ -229,7 +240,7 @@ func (p *printer) printARA(s araStatus) {
 	for _, r := range s.Runs {
 		events, state := "-", map[string]string{"done": "yes", "waiting": "waits", "none": "no"}[r.State]
 		if r.Events > 0 {
-			events = fmt.Sprintf("%d %%", 100*r.Forwarded/r.Events)
+			events = percent(ara.Status{Offset: r.Forwarded, Size: r.Events})
 		}
 		var notes []string
 		if r.Refused > 0 {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -58,12 +59,8 @@ func newLocalWorld(t *testing.T) enginetest.World {
 	w.write("project/patch.yml", worldPlay)
 	w.write("hosts.ini", worldHosts)
 	t.Cleanup(func() { w.signal(syscall.SIGKILL) })
-	wave := orchestrator.Wave{Number: 0, Group: "patching_wave0"}
-	for _, h := range []string{"failing", "held", "unreachable", "well"} {
-		wave.Hosts = append(wave.Hosts, orchestrator.Host{Name: h})
-	}
 	return enginetest.World{
-		Wave: wave, Well: "well", Held: "held", Failing: "failing", Unreachable: "unreachable", Deadline: 3 * time.Second,
+		Wave: worldWave(), Well: "well", Held: "held", Failing: "failing", Unreachable: "unreachable", Deadline: 20 * time.Second,
 		Engine: w.engine,
 		Hold: func() func() {
 			w.write("hold", "")
@@ -72,6 +69,11 @@ func newLocalWorld(t *testing.T) enginetest.World {
 		Begun: func(run, host string) int { return w.count("begun", run, host) },
 		Done:  func(run, host string) int { return w.count("done", run, host) },
 		Busy:  func() bool { return len(w.processes()) > 0 },
+		Controller: func(run string) *exec.Cmd {
+			c := exec.Command(os.Args[0], "-test.run=^TestController$")
+			c.Env = append(os.Environ(), controllerVar+"="+strings.Join([]string{w.dir, w.mark, run}, "\n"))
+			return c
+		},
 		Kill: func() {
 			for _, pid := range w.processes() {
 				if sid, err := sessionOf(pid); err == nil && sid == pid {
@@ -80,6 +82,28 @@ func newLocalWorld(t *testing.T) enginetest.World {
 			}
 		},
 		Freeze: func() { w.signal(syscall.SIGSTOP) },
+	}
+}
+
+func worldWave() orchestrator.Wave {
+	wave := orchestrator.Wave{Number: 0, Group: "patching_wave0"}
+	for _, h := range []string{"failing", "held", "unreachable", "well"} {
+		wave.Hosts = append(wave.Hosts, orchestrator.Host{Name: h})
+	}
+	return wave
+}
+
+// controllerVar has TestController be a controller that is killed: of which world, its mark, and which run.
+const controllerVar = "TEST_CONTROLLER"
+
+func TestController(t *testing.T) {
+	of := strings.Split(os.Getenv(controllerVar), "\n")
+	if len(of) != 3 {
+		return // it is no test, but a process of TestEngine's
+	}
+	w := localWorld{&bench{t, of[0]}, of[1]}
+	if err := enginetest.Control(os.Stdout, w.engine(of[2], false), worldWave()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -20,8 +20,10 @@ func Main(argv []string) (code int) {
 		code, err = Playbook(argv[1:])
 	case "ansible-inventory":
 		err = Inventory()
+	case "far-engine":
+		err = Far(argv[1:])
 	default:
-		err = fmt.Errorf("call it ansible-playbook or ansible-inventory, not %s", name)
+		err = fmt.Errorf("call it ansible-playbook, ansible-inventory or far-engine, not %s", name)
 	}
 	if err = errors.Join(err, cost()); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", argv[0], err)

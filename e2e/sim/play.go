@@ -104,6 +104,11 @@ func (p *play) task(t task, hosts []string) (map[string]bool, error) {
 		if err := p.out.until(w.ends, p.Pace); err != nil {
 			return err
 		}
+		if w.fault.Kind == Wait {
+			if err := p.out.while(w.fault.While); err != nil {
+				return err
+			}
+		}
 		l, err := p.end(t, w)
 		lost[w.host] = l
 		return err
@@ -117,7 +122,7 @@ func (p *play) task(t task, hosts []string) (map[string]bool, error) {
 		p.out.line(`"kind":"begin"`, fmt.Sprintf(`"play":"%s","task":"%s","id":"%s","host":"%s"`, playName, t.name, id(t.number), h), nil)
 		f := p.fault(h, t)
 		took := p.Took
-		if f.Kind == Stall || f.Kind == Slow {
+		if f.Kind == Stall || f.Kind == Slow || f.Kind == Wait {
 			took = f.Seconds
 		}
 		heap.Push(&busy, worker{h, p.out.now, p.out.now + took, f})

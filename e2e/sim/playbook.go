@@ -219,6 +219,23 @@ func (s *stream) until(then, pace float64) error {
 	}
 }
 
+// while waits as long as there is a file.
+func (s *stream) while(path string) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	for {
+		if _, err := os.Stat(path); err != nil {
+			return nil
+		}
+		select {
+		case <-s.interrupt:
+			return errInterrupted
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 // die writes half a line, and is killed.
 func (s *stream) die() error {
 	s.w.WriteString(`{"kind":"result","time":1,"play":"Pat`)

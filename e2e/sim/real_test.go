@@ -166,10 +166,3 @@ func (s Script) inventory(t *testing.T) string {
 	}
 	return string(mustJSON(map[string]any{"all": map[string]any{"hosts": hosts}}))
 }
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}

@@ -9,6 +9,8 @@
 // standin is the program: called ansible-playbook or ansible-inventory, in front of the real one in PATH. TestReal compares
 // its stream with the real Ansible's. It is one play by the strategy linear, with tasks that end ok, changed, skipped,
 // failed and unreachable; it knows no loops, handlers, blocks or delegation.
+//
+// [Engine] has such fleets patched by another process than the controller's: by standin, called far-engine.
 package sim
 
 import (
@@ -36,7 +38,8 @@ type Script struct {
 	// Faults is what goes wrong, by host. It goes wrong in what patches: not in a dry run, nor in what prepares or asks for
 	// failed units.
 	Faults map[string]Fault `json:"faults"`
-	// Done, if not empty, is a file that gets a line for each task done on a host: its host, and its number.
+	// Done, if not empty, is a file that gets a line for each task done on a host: its host, and its number. It may be relative
+	// to where ansible-playbook is started.
 	Done string `json:"done,omitempty"`
 }
 
@@ -51,14 +54,16 @@ const (
 	Stall       Kind = "stall"       // nothing is heard of the host for Seconds; then it is unreachable
 	Slow        Kind = "slow"        // the task takes Seconds
 	Killed      Kind = "killed"      // ansible-playbook is killed in the middle of the task's result
+	Wait        Kind = "wait"        // the task takes Seconds, and goes on as long as there is the file While
 )
 
 // Fault is what goes wrong on a host.
 type Fault struct {
 	Kind    Kind    `json:"kind"`
-	Task    int     `json:"task"`    // from 1
-	Seconds float64 `json:"seconds"` // of Stall and Slow
-	Bytes   int     `json:"bytes"`   // of Flood
+	Task    int     `json:"task"`            // from 1
+	Seconds float64 `json:"seconds"`         // of Stall, Slow and Wait
+	Bytes   int     `json:"bytes"`           // of Flood
+	While   string  `json:"while,omitempty"` // of Wait
 }
 
 // Load reads the script that the environment names.
@@ -80,7 +85,7 @@ func (s Script) check() error {
 	}
 	for host, f := range s.Faults {
 		switch f.Kind {
-		case Failed, Unreachable, Flood, Stall, Slow, Killed:
+		case Failed, Unreachable, Flood, Stall, Slow, Killed, Wait:
 		default:
 			return fmt.Errorf("%s: host %s: %q is no fault", ScriptVar, host, f.Kind)
 		}

@@ -13,8 +13,11 @@ import (
 
 // TestMain lets the test binary be the stand-in, by the name that it is called.
 func TestMain(m *testing.M) {
-	if name := filepath.Base(os.Args[0]); name == "ansible-playbook" || name == "ansible-inventory" {
+	switch filepath.Base(os.Args[0]) {
+	case "ansible-playbook", "ansible-inventory", "far-engine":
 		os.Exit(Main(os.Args))
+	case "controller":
+		os.Exit(control())
 	}
 	os.Exit(m.Run())
 }
@@ -22,12 +25,18 @@ func TestMain(m *testing.M) {
 // standin is the path of the stand-in.
 func standin(t *testing.T) string {
 	t.Helper()
+	return called(t, t.TempDir(), "ansible-playbook")
+}
+
+// called is the test binary by another name.
+func called(t *testing.T, dir, name string) string {
+	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	path := filepath.Join(dir, name)
+	if err == nil {
+		err = os.Symlink(self, path)
 	}
-	path := filepath.Join(t.TempDir(), "ansible-playbook")
-	if err := os.Symlink(self, path); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -132,5 +141,12 @@ func TestWaves(t *testing.T) {
 		if len(seen) != s.Hosts {
 			t.Errorf("%+v: %d hosts", s, len(seen))
 		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

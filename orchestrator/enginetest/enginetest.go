@@ -6,6 +6,7 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // World is an engine, and hosts that it works on, as far as a test must reach them. On each host the work is a few tasks,
-// one of which can be held up. Every field but Break is needed.
+// one of which can be held up. Every field but Break and Outlives is needed.
 type World struct {
 	// Wave has the hosts that follow, and no other.
 	Wave orchestrator.Wave
@@ -30,6 +31,11 @@ type World struct {
 	Begun, Done func(run, host string) int
 	// Busy reports whether anything is at work on any host.
 	Busy func() bool
+
+	// Controller is a process, not started yet, that hands the engine of a run to [Control], as a controller that can be killed.
+	Controller func(run string) *exec.Cmd
+	// Outlives says that a wave goes on when its controller dies. Else it ends with it.
+	Outlives bool
 
 	// Break cuts the way that events take, once, while both ends live; nil if there is nothing between them to cut.
 	Break func()
@@ -58,6 +64,7 @@ func Test(t *testing.T, newWorld func(t *testing.T) World) {
 		{"what has ended is never done again", once},
 		{"what is under way is never begun again", underWay},
 		{"what was cut short can be gone on with", goesOn},
+		{"its controller killed, another goes on", orphaned},
 		{"killed, hosts are interrupted", killed},
 		{"frozen, hosts are interrupted", frozen},
 	} {
@@ -85,7 +92,7 @@ func inOrder(t *testing.T, w World) {
 
 func breaks(t *testing.T, w World) {
 	if w.Break == nil {
-		t.Skip("nothing is between the two ends")
+		t.Skip("nothing is between the two ends: what can break is the controller, see the test of that")
 	}
 	release := w.Hold()
 	c := start(t, t.Context(), w.Engine(aRun, false), w.Wave)
@@ -174,55 +181,54 @@ func goesOn(t *testing.T, w World) {
 	}
 }
 
+// orphaned also has a process die in the middle, instead of being told to stop: the events that it has not heard are not lost.
+func orphaned(t *testing.T, w World) {
+	release := w.Hold()
+	w.orphan(t)
+	if !w.Outlives {
+		eventually(t, "nothing goes on unwatched", func() bool { return !w.Busy() })
+		release()
+	}
+	again := start(t, t.Context(), w.Engine(aRun, true), w.Wave)
+	if w.Outlives {
+		again.until(t, "the work is still held", w.held)
+		release()
+	}
+	again.wait(t, patience).complete(t, w)
+	again.ordered(t)
+	again.asTold(t, w)
+	if n := w.Done(aRun, w.Held); n != 1 {
+		t.Errorf("the work on %s has come to its end %d times", w.Held, n)
+	}
+	if w.Outlives {
+		w.worked(t, aRun, 1)
+	}
+}
+
+// killed also has the orchestrator judge it. Nobody said stop: the run could not be carried out.
 func killed(t *testing.T, w World) {
 	defer w.Hold()()
-	c := start(t, t.Context(), w.Engine(aRun, false), w.Wave)
-	c.until(t, "the work is held", w.held)
-	w.Kill()
-	c.wait(t, w.Deadline)
+	c, report := w.vanish(t, w.Kill)
 	var engine *runner.EngineError
 	if !errors.As(c.err, &engine) {
 		t.Errorf("the error is %v, want an *EngineError", c.err)
 	}
 	c.interrupted(t, w)
+	if report.State != orchestrator.Failed || *report.ExitCode != orchestrator.ExitFailed {
+		t.Errorf("the run is %s with exit code %d", report.State, *report.ExitCode)
+	}
 }
 
-// frozen also has the orchestrator judge it, by its own deadline.
+// frozen is ended by the engine's own deadline, as if it had been killed, or by that of the wave, which is a halt.
 func frozen(t *testing.T, w World) {
 	defer w.Hold()()
-	store, err := orchestrator.Open(t.TempDir() + "/state")
-	if err != nil {
-		t.Fatal(err)
+	c, report := w.vanish(t, w.Freeze)
+	c.interrupted(t, w)
+	state, code := orchestrator.Halted, orchestrator.ExitHalted
+	if engine := (*runner.EngineError)(nil); errors.As(c.err, &engine) {
+		state, code = orchestrator.Failed, orchestrator.ExitFailed
 	}
-	lock, err := store.Lock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	run, err := lock.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := orchestrator.Orchestrator{
-		Engine: w.Engine(run.ID, false), Policy: orchestrator.Policy{Budget: len(w.Wave.Hosts), WaveDeadline: w.Deadline},
-	}
-	is := w.held()
-	o.Progress = func(e runner.Event) {
-		if is(e) {
-			w.Freeze()
-		}
-	}
-	began := time.Now()
-	report, err := o.Run(t.Context(), run, &orchestrator.Plan{Waves: []orchestrator.Wave{w.Wave}})
-	if took := time.Since(began); err == nil || took > w.Deadline+patience {
-		t.Errorf("after %s: %v", took, err)
-	}
-	for _, h := range report.Waves[0].Hosts {
-		if h.Name == w.Held && h.Outcome != orchestrator.HostInterrupted {
-			t.Errorf("%s came out %s", h.Name, h.Outcome)
-		}
-	}
-	if report.State == orchestrator.Passed || *report.ExitCode == orchestrator.ExitDone {
-		t.Errorf("the run is %s with exit code %d", report.State, *report.ExitCode)
+	if report.State != state || *report.ExitCode != code {
+		t.Errorf("the run is %s with exit code %d, want %s, %d: %v", report.State, *report.ExitCode, state, code, c.err)
 	}
 }

@@ -44,13 +44,13 @@ class Program(unittest.TestCase):
 
     def test_controller_and_host_count_the_same_version(self):
         done = self.ask(call.version(sources()))
-        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertEqual((done.returncode, done.stderr), (0, call.BEGUN + '\n'))
         self.assertTrue(done.stdout.startswith(call.ANSWER))
         self.assertEqual(json.loads(done.stdout[len(call.ANSWER):]), {'skipped': True, 'msg': 'not in check mode'})
 
     def test_another_version_does_nothing(self):
         done = self.ask(call.version(dict(sources(), **{'homelab_apt.py': 'another'})))
-        self.assertEqual((done.returncode, done.stdout), (call.OTHER_VERSION, ''))
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (call.OTHER_VERSION, '', ''))     # and has begun nothing
 
     def test_a_text_cannot_pass_for_two(self):
         self.assertNotEqual(call.version({'a': 'b\n', 'c': 'd'}), call.version({'a': 'b\nc 1\nd'}))
@@ -109,7 +109,7 @@ PLAY = '''
   gather_facts: false
   tasks:
     - name: Ask
-      homelab_patch: {action: look, run: r1}
+      homelab_patch: {action: look}
       register: said
     - name: Say
       debug: {msg: "{{ said.result.run }} {{ said.result.version }}"}
@@ -141,7 +141,7 @@ class Task(unittest.TestCase):
         environ = dict(os.environ, HOME=self.folder, ANSIBLE_ACTION_PLUGINS=role + 'action_plugins', ANSIBLE_LIBRARY=role + 'library',
                        ANSIBLE_MODULE_UTILS=role + 'module_utils', **dict({'ANSIBLE_PIPELINING': '1'}, **env))
         done = subprocess.run(['ansible-playbook', '-i', 'here,', '-c', 'local', '-e', 'ansible_python_interpreter=/usr/bin/python3',
-                               self.folder + '/play.yml'], env=environ, text=True, stdout=subprocess.PIPE,
+                               '-e', 'homelab_patch_run_id=r1', self.folder + '/play.yml'], env=environ, text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False)
         return done.stdout
 
@@ -160,7 +160,9 @@ class Task(unittest.TestCase):
         version = call.version(dict(sources(), **{'homelab_call.py': self.call}))
         self.put('import json, sys\nasked = json.load(sys.stdin)\n'
                  'assert asked["version"] == %r and asked["arguments"]["action"] == "look" and not asked["check"]\n'
-                 'print("a line of a profile")\nprint(%r + json.dumps({"result": {"run": "{{ 1 + 1 }}", "version": "own"}}))\n'
+                 'assert asked["arguments"]["run"] == "r1"\n'
+                 'print("a line of a profile")\n'
+                 'print(%r + json.dumps({"result": {"run": "{{ 1 + 1 }}", "version": "own", "hold": None}}))\n'
                  % (version, call.ANSWER))
         self.assertIn('"msg": "{{ 1 + 1 }} own"', self.play())     # what a host says is no template
 

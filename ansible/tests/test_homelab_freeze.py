@@ -93,6 +93,67 @@ class Copy(Files):
         self.assertNotEqual(before, freeze.archives([]))
 
 
+class Complete(Files):
+    """Whether an upgrade has all of its .debs here, so that apt is not asked to download."""
+
+    def setUp(self):
+        super().setUp()
+        self.patch(freeze.apt, 'native_architecture', lambda: 'amd64')
+        freeze.make('a')
+
+    def complete(self, plan='a', **packages):
+        return freeze.complete(plan, {name.replace('_', ':'): version for name, version in packages.items()})
+
+    def deb(self, name):
+        self.write('cache/a/archives/' + name, '')
+
+    def test_each_package_must_be_there_in_its_version(self):
+        self.deb('app_2-1+deb12u1_amd64.deb')
+        self.deb('lib_2%3a1_all.deb')
+        self.assertTrue(self.complete(app='2-1+deb12u1', lib='2:1'))
+        self.assertFalse(self.complete(app='2-1+deb12u1', lib='2:1', other='1'))
+        for version in ('2:2', '1', '', '2'):
+            self.assertFalse(self.complete(lib=version), version)
+        self.deb('partial/half_1_amd64.deb')        # of a download that was cut
+        self.assertFalse(self.complete(half='1'))
+
+    def test_each_package_must_be_there_in_its_architecture(self):
+        self.deb('libc6_2_amd64.deb')
+        self.assertTrue(self.complete(libc6='2'))
+        self.assertFalse(self.complete(libc6='2', libc6_i386='2'))
+        self.deb('libc6_2_i386.deb')
+        self.deb('old_1_i386.deb')
+        self.assertTrue(self.complete(libc6='2', libc6_i386='2'))
+        self.assertFalse(self.complete(old='1'))
+
+    def test_a_plan_that_is_not_here_has_nothing(self):
+        self.deb('app_1_all.deb')
+        self.assertTrue(self.complete(app='1'))
+        self.assertFalse(self.complete('b', app='1'))
+        freeze.clear()
+        self.assertFalse(self.complete(app='1'))
+
+    def test_an_upgrade_downloads_what_is_not_here(self):
+        found = {'install': {'app': {'from': '1', 'to': '2', 'security': False}}, 'remove': {}, 'held': [], 'kept_back': [],
+                 'excluded': [], 'warnings': [], 'command': ['upgrade', 'app=2'], 'pins': ''}
+        downloaded, begun = [], []
+        for module, name, fake in ((upgrade.plan, 'survey', lambda *_, **__: found), (upgrade.apt, 'installed', dict),
+                                   (freeze, 'download', lambda command, *_: downloaded.append(command)),
+                                   (upgrade.replaced, 'keep', lambda *_: ({}, [])), (upgrade, 'tell', lambda text: None),
+                                   (upgrade, 'BEFORE', self.folder + '/BEFORE'), (upgrade, 'PROGRESS', self.folder + '/PROGRESS'),
+                                   (upgrade.Upgrade, 'apt_get', lambda _, args, pins='': begun.append(args))):
+            self.patch(module, name, fake)
+        system.write_json(upgrade.BEFORE, {})
+        for there, wanted in (([], [['upgrade', 'app=2']]), (['app_1_all.deb'], [['upgrade', 'app=2']]), (['app_2_all.deb'], [])):
+            with self.subTest(there):
+                for name in there:
+                    self.deb(name)
+                downloaded.clear()
+                step = upgrade.Upgrade({'run': 'r', 'policy': {'min_free_mib': {}}, 'plan': dict(PLAN, id='a')})
+                step.upgrade()
+                self.assertEqual((downloaded, begun.pop(), begun), (wanted, ['upgrade', 'app=2'], []))
+
+
 class After(Files):
     """What an upgrade leaves of the copy."""
 
@@ -117,17 +178,31 @@ class After(Files):
 
 
 class Once(Files):
+    """Who prepares, and how often systemd is asked for it. The clock is the test's."""
+
     def setUp(self):
         super().setUp()
-        self.started, self.busy = [], False
-        for name, fake in (('has_systemd', lambda: True), ('unit_active', lambda unit='': self.busy), ('install', lambda: False),
+        self.started, self.busy, self.now, self.asked = [], False, 100.0, []
+        for name, fake in (('has_systemd', lambda: True), ('at_work', self.at_work), ('install', lambda: False),
                            ('transient', self.start)):
             self.patch(unit, name, fake)
-        self.patch(unit.time, 'sleep', lambda _: None)
+        self.patch(unit.time, 'sleep', self.sleep)
+        self.patch(unit.time, 'monotonic', lambda: self.now)
+
+    def at_work(self, *units):
+        self.assertEqual(units, (system.UNIT, system.PREPARE_UNIT))
+        self.asked.append(self.now)
+        return set(units[1:]) if self.busy else set()
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def end(self, attempt='one'):
+        system.write_json(unit.PREPARED, {'attempt': attempt, 'result': {'failure': None}})
 
     def start(self, *_):
         self.started.append(system.read_json(unit.PREPARE)['attempt'])
-        system.write_json(unit.PREPARED, {'attempt': self.started[-1], 'result': {'failure': None}})
+        self.end(self.started[-1])
 
     def prepare(self, attempt, wait=5):
         return unit.prepare('r', {}, wait, dict(PLAN, attempt=attempt))['state']
@@ -144,6 +219,49 @@ class Once(Files):
         self.patch(unit, 'transient', lambda *_: None)
         with self.assertRaisesRegex(system.Failure, 'without a result'):
             self.prepare('one')
+        self.assertAlmostEqual(self.now, 100 + unit.ASK, delta=2 * unit.LOOK)
+
+    def test_one_that_died_while_it_was_at_work_is_a_failure(self):
+        system.write_json(unit.PREPARE, {'attempt': 'one'})
+        self.busy = True
+
+        def sleep(seconds):
+            self.sleep(seconds)
+            self.busy = self.now < 105
+        self.patch(unit.time, 'sleep', sleep)
+        with self.assertRaisesRegex(system.Failure, 'without a result'):
+            self.prepare('one', 60)
+        self.assertLess(self.now, 105 + unit.ASK + 2 * unit.LOOK)
+
+    def test_a_result_that_is_there_is_returned_without_a_question(self):
+        self.end()
+        self.assertEqual((self.prepare('one'), self.asked), ('done', []))
+
+    def test_a_result_ends_the_wait_without_another_question(self):
+        self.busy = True
+
+        def sleep(seconds):
+            self.sleep(seconds)
+            if self.now > 101:
+                self.end()
+        self.patch(unit.time, 'sleep', sleep)
+        self.assertEqual((self.prepare('one', 60), self.asked), ('done', [100]))
+        self.assertLess(self.now, 101 + 2 * unit.LOOK)
+
+    def test_a_result_of_a_unit_that_ended_since_we_looked_counts(self):
+        system.write_json(unit.PREPARE, {'attempt': 'one'})
+
+        def at_work(*_):        # it writes its result and ends before systemd answers
+            self.end()
+            return set()
+        self.patch(unit, 'at_work', at_work)
+        self.assertEqual((self.prepare('one'), self.started), ('done', []))
+
+    def test_systemd_is_asked_seldom(self):
+        self.busy = True
+        self.assertEqual(self.prepare('one', 20), 'running')
+        self.assertEqual(len(self.asked), 20 // unit.ASK)
+        self.assertGreaterEqual(min(b - a for a, b in zip(self.asked, self.asked[1:])), unit.ASK)
 
     def test_a_bug_leaves_a_result(self):
         system.write_json(prepare.PREPARE, {'run': 'r', 'attempt': 'one', 'policy': {}, 'plan': PLAN})

@@ -43,7 +43,6 @@ class Host(unittest.TestCase):
             self.patch(module, name, os.path.join(self.folder, at) if at else self.folder)
         self.patch(lease, 'boot_id', lambda: self.boot)
         self.patch(pull, 'boot_id', lambda: self.boot)
-        self.patch(lease, 'unit_active', lambda name: name in self.working)
         self.patch(pull, 'at_work', lambda name: name in self.working)
         env = mock.patch.dict(os.environ, HOMELAB_PULL_RUN_LEASE=self.path('run.json'), HOMELAB_PULL_TEXTFILES=self.folder)
         env.start()
@@ -152,7 +151,7 @@ class Patching(Host):
         for name in ('REQUEST', 'RESULT', 'PROGRESS'):
             self.patch(unit, name, self.path(name))
         self.patch(unit, 'has_systemd', lambda: True)
-        self.patch(unit, 'unit_active', lambda unit='': False)
+        self.patch(unit, 'at_work', lambda *names: self.working.intersection(names))
         self.patch(unit, 'boot_id', lambda: self.boot)
         self.patch(unit, 'start', self.start)
         self.patch(unit.time, 'sleep', lambda _seconds: None)
@@ -194,6 +193,26 @@ class Patching(Host):
                              ('ActiveState=deactivating\n', True), ('', True)):
             with self.subTest(answer), mock.patch.object(system, 'run', lambda *_, **__: subprocess.CompletedProcess([], 0, answer, '')):
                 self.assertEqual(system.unit_active(system.PULL), busy)
+
+    def test_several_units_are_one_question(self):
+        said = []
+
+        def run(argv, **_):
+            said.append(argv)
+            return subprocess.CompletedProcess(argv, 0, 'ActiveState=inactive\n\nActiveState=activating\n\nActiveState=failed\n', '')
+        with mock.patch.object(system, 'run', run):
+            self.assertEqual(system.at_work('a', 'b', 'c'), {'b'})
+        self.assertEqual([argv[-3:] for argv in said], [['a', 'b', 'c']])
+
+    def test_an_answer_that_is_not_understood_is_units_at_work(self):
+        inactive = 'ActiveState=inactive\n'
+        for answer in ('', inactive, inactive * 3, 'Failed to connect to bus\n', inactive + '\nActiveState=\n',
+                       inactive + '\nActiveState=not active\n', inactive + '\nactivestate=inactive\n'):
+            with self.subTest(answer), mock.patch.object(system, 'run', lambda *_, **__: subprocess.CompletedProcess([], 0, answer, '')):
+                self.assertIn('b', system.at_work('a', 'b'))
+        for code in (124, 127):     # what run says of a systemctl that is slow, or none
+            with mock.patch.object(system, 'run', lambda *_, **__: subprocess.CompletedProcess([], code, '', 'no')):
+                self.assertEqual(system.at_work('a', 'b'), {'a', 'b'})
 
     def test_record_lets_the_pull_at_the_host_again_whatever_happens(self):
         for publish in (lambda *_: (False, []), mock.Mock(side_effect=OSError)):

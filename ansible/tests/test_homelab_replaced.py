@@ -149,7 +149,7 @@ class Plan(Folders):
         self.deb('lib', '2')
         self.needed, self.besides, self.held = {}, [], []
         self.patch(apt, 'installed', lambda: self.have)
-        self.patch(apt, 'held', lambda _options: self.held)
+        self.patch(apt, 'held', lambda: self.held)
         self.patch(apt, 'simulate', self.simulate)
         self.patch(rollback, 'run', lambda argv, **_: subprocess.CompletedProcess(argv, 0, self.served, ''))
         self.served = ''

@@ -1,9 +1,6 @@
 """Tests of what the role's program reads and decides: python3 -m unittest discover -s ansible/tests"""
-import fcntl
 import io
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -13,13 +10,11 @@ from unittest import mock
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
 from module_utils import homelab_apt as apt                  # noqa: E402
-from module_utils import homelab_lease as lease              # noqa: E402
 from module_utils import homelab_metrics as metrics          # noqa: E402
 from module_utils import homelab_plan as plan                # noqa: E402
 from module_utils import homelab_program as program          # noqa: E402
 from module_utils import homelab_reboot as reboot            # noqa: E402
 from module_utils import homelab_system as system            # noqa: E402
-from module_utils import homelab_unit as unit                # noqa: E402
 from module_utils import homelab_upgrade as upgrade          # noqa: E402
 
 # As apt-get 2.6 prints it.
@@ -128,102 +123,6 @@ class Packages(unittest.TestCase):
             self.assertTrue(system.read_text(path).startswith('Package: a\n'))
         with self.assertRaises(OSError):
             os.fstat(fds[0])
-
-
-class Database(unittest.TestCase):
-    """What dpkg knows, asked once until it has changed anything."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-        os.mkdir(self.folder + '/updates')
-        self.asked, self.text = [], ''
-        for name, fake in (('DATABASE', self.folder), ('run', self.run_dpkg)):
-            patch = mock.patch.object(apt, name, fake)
-            patch.start()
-            self.addCleanup(patch.stop)
-        for cache in (apt.database, apt.native_architecture):
-            cache.cache_clear()
-            self.addCleanup(cache.cache_clear)
-        self.change('bash\tamd64\t5.2-1\tii \n')
-
-    def run_dpkg(self, argv):
-        if argv == ['dpkg', '--print-architecture']:
-            return mock.Mock(stdout='amd64\n')
-        self.assertEqual(argv[:2], ['dpkg-query', '-W'])
-        self.asked.append(argv)
-        return mock.Mock(stdout=self.text)
-
-    def change(self, text):
-        """As dpkg does: a new file takes the place of the old."""
-        self.text = text
-        with open(self.folder + '/status-new', 'w', encoding='utf-8') as f:
-            f.write(text)
-        os.rename(self.folder + '/status-new', self.folder + '/status')
-
-    def test_asked_again_only_when_it_has_changed(self):
-        for _ in range(3):
-            self.assertEqual((apt.installed(), apt.held()), ({'bash': '5.2-1'}, []))
-        self.assertEqual(len(self.asked), 1)
-        apt.installed()['bash'] = 'what a caller makes of it is its own'
-        self.assertEqual(apt.installed(), {'bash': '5.2-1'})
-        self.change('bash\tamd64\t5.2-2\thi \n')
-        self.assertEqual((apt.installed(), apt.held()), ({'bash': '5.2-2'}, ['bash']))
-        self.assertEqual(len(self.asked), 2)
-
-    def test_a_change_that_stands_in_the_journal_alone_is_one(self):
-        apt.installed()
-        for number, name in enumerate(('0000', '0001')):
-            with open(self.folder + '/updates/' + name, 'w', encoding='utf-8'):
-                pass
-            self.text = 'bash\tamd64\t6-%d\tii \n' % number
-            self.assertEqual(apt.installed(), {'bash': '6-%d' % number})
-
-    def test_a_change_while_it_is_asked_is_seen_the_next_time(self):
-        def ask(argv):
-            said = self.run_dpkg(argv)
-            if argv[0] == 'dpkg-query' and len(self.asked) == 1:
-                self.change('bash\tamd64\t9\tii \n')
-            return said
-        with mock.patch.object(apt, 'run', ask):
-            self.assertEqual([apt.installed()['bash'] for _ in range(3)], ['5.2-1', '9', '9'])
-
-    def test_where_that_cannot_be_told_it_is_asked_each_time(self):
-        os.rmdir(self.folder + '/updates')
-        for version in ('1', '2'):
-            self.text = 'bash\tamd64\t%s\tii \n' % version
-            self.assertEqual(apt.installed(), {'bash': version})
-
-    @unittest.skipUnless(shutil.which('dpkg-query') or os.environ.get('E2E_REQUIRED') == '1', 'no dpkg here')
-    def test_real_dpkg(self):
-        """A selection that dpkg itself makes is seen, with the architecture in the name where it is a foreign one."""
-        for name in ('available', 'lock'):
-            with open(os.path.join(self.folder, name), 'w', encoding='utf-8'):
-                pass
-        os.mkdir(self.folder + '/info')
-        self.change(''.join('Package: %s\nStatus: %s\nVersion: 1\nArchitecture: %s\nMulti-Arch: same\nMaintainer: a <a@lab.invalid>\n'
-                            'Description: made up\n\n' % said for said in (
-                                ('lab', 'install ok installed', apt.native_architecture()), ('lab', 'install ok installed', 'riscv64'),
-                                ('was', 'deinstall ok config-files', 'all'))).replace('Architecture: all\nMulti-Arch: same', 'Architecture: all'))
-        asked = []
-
-        def run(argv, **_):
-            asked.append(argv)
-            return system.run([argv[0], '--admindir=' + self.folder, *argv[1:]])
-        with mock.patch.object(apt, 'run', run):
-            for _ in range(2):
-                self.assertEqual((apt.installed(), apt.held()), ({'lab': '1', 'lab:riscv64': '1'}, []))
-            self.assertEqual(len(asked), 1)
-            subprocess.run(['dpkg', '--admindir=' + self.folder, '--set-selections'], input='lab:riscv64 hold\n', text=True, check=True)
-            self.assertEqual((apt.installed(), apt.held()), ({'lab': '1', 'lab:riscv64': '1'}, ['lab:riscv64']))
-            self.assertEqual(len(asked), 2)
-
-    def test_held(self):
-        self.change('bash\tamd64\t1\thi \nlibc6\tamd64\t2\tii \nlibc6\ti386\t2\thi \ndoc\tall\t3\thi \nhalf\tamd64\t4\thU \n'
-                    'gone\tamd64\t5\trc \n\nno line of dpkg-query\n')
-        self.assertEqual(apt.held(), ['bash', 'libc6:i386', 'doc', 'half'])
-        self.assertEqual(apt.installed(), {'bash': '1', 'libc6': '2', 'libc6:i386': '2', 'doc': '3', 'half': '4'})
 
 
 class Kernel(unittest.TestCase):
@@ -402,149 +301,6 @@ class Program(unittest.TestCase):
             'rebooted', 'reboot_futile', 'kernel',
             'services_restarted', 'failed_units', 'dpkg_audit', 'reattached', 'replaced', 'rollback', 'failure', 'suite',
             'architecture', 'archives', 'conffile_prompts', 'services_forecast']))
-
-
-POLICY = {'lock_timeout': 300}
-
-
-class Run(unittest.TestCase):
-    """upgrade(): one unit for a run, whoever asks how often."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        for module, name in ((system, 'STATE'), (system, 'LOCK'), (lease, 'LEASE')):
-            patch = mock.patch.object(module, name, os.path.join(folder.name, name))
-            patch.start()
-            self.addCleanup(patch.stop)
-        self.states, self.files, self.started = [], {}, []
-        self.now, self.asked, self.start_takes = 100.0, [], 0
-        for module, name, fake in ((unit, 'has_systemd', lambda: True), (unit, 'at_work', self.at_work),
-                                   (unit, 'read_json', self.files.get), (unit, 'boot_id', lambda: 'one'),
-                                   (unit, 'start', self.start), (unit, 'lost', lambda run: {'lost': run}),
-                                   (unit.time, 'sleep', self.sleep), (unit.time, 'monotonic', lambda: self.now)):
-            self.patch(module, name, fake)
-
-    def patch(self, *args):
-        patch = mock.patch.object(*args)
-        patch.start()
-        self.addCleanup(patch.stop)
-
-    def at_work(self, *units):
-        """What systemd says, once for all units: states has it for each question, and whether it is the unit that is at work."""
-        self.assertEqual(units, (system.UNIT, system.PREPARE_UNIT, system.PULL))
-        self.asked.append(self.now)
-        return {system.UNIT} if self.states.pop(0) else set()
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-    def sleep_until(self, moment, what):
-        """From that moment on, what is done by the host while we sleep."""
-        def sleep(seconds):
-            self.now += seconds
-            if self.now >= moment:
-                what()
-        self.patch(unit.time, 'sleep', sleep)
-
-    def start(self, run, policy, plan=None, _back=None):
-        with open(system.LOCK, 'w', encoding='utf-8') as f, self.assertRaises(BlockingIOError):
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)       # two starters: the second waits, then looks again
-        self.now += self.start_takes
-        self.started.append(run)
-        self.files[unit.REQUEST] = {'run': run}
-        self.files.pop(unit.RESULT, None)
-        return False
-
-    def end(self, run):
-        self.files[unit.RESULT] = {'run': run, 'published': False, 'changed': False, 'boot_id': 'one',
-                                   'result': {'run': run, 'rebooted': False}}
-
-    def test_started_once(self):
-        self.states = [False]
-        self.assertEqual(unit.upgrade('a', POLICY, 0)['state'], 'running')
-        self.end('a')
-        self.states = [False]
-        self.assertEqual(unit.upgrade('a', POLICY, 0), {
-            'state': 'done', 'changed': False, 'restarted': False, 'result': {'run': 'a', 'rebooted': False}})
-        self.assertEqual(self.started, ['a'])
-
-    def test_another_runs_unit_is_waited_for(self):
-        self.files[unit.REQUEST] = {'run': 'old'}
-        self.states = [True]
-        self.assertIn('begun by run old', unit.upgrade('new', POLICY, 0)['msg'])
-        self.assertEqual(self.started, [])
-        self.end('old')
-        self.states = [False]
-        unit.upgrade('new', POLICY, 0)
-        self.assertEqual(self.started, ['new'])
-
-    def test_a_run_that_is_resumed_gets_the_result_that_it_published(self):
-        self.end('a')
-        self.files[unit.REQUEST], self.files[unit.RESULT]['published'] = {'run': 'a'}, True
-        self.states = [False]
-        self.assertEqual(unit.upgrade('a', POLICY, 0)['state'], 'done')
-        self.assertEqual(self.started, [])
-
-    def test_a_host_that_booted_since_its_upgrade_is_judged_once(self):
-        self.end('a')
-        self.files[unit.RESULT]['boot_id'] = 'before'
-        self.states = [False, False]
-        self.assertTrue(unit.upgrade('a', POLICY, 0)['restarted'])
-        self.files[unit.RESULT]['result']['rebooted'] = True
-        self.assertFalse(unit.upgrade('a', POLICY, 0)['restarted'])
-
-    def test_an_end_without_a_result_is_not_started_again(self):
-        self.files[unit.REQUEST] = {'run': 'a'}
-        self.states = [False]
-        self.assertEqual(unit.upgrade('a', POLICY, 0)['result'], {'lost': 'a'})
-        self.assertEqual(self.started, [])
-
-    def test_a_watch_that_was_left_behind_ends_when_a_later_run_takes_over(self):
-        def other():
-            self.files[unit.REQUEST] = {'run': 'b'}     # the unit of b ends before the next look
-            self.end('b')
-        self.files[unit.REQUEST] = {'run': 'a'}
-        for seconds in (0, 3):
-            self.states, began = [True, True], self.now
-            self.sleep_until(began + seconds, other)
-            with self.assertRaisesRegex(unit.Failure, 'run b has taken over'):
-                unit.upgrade('a', POLICY, 60)
-            self.assertLess(self.now, began + seconds + 2 * unit.LOOK)      # whenever systemd is asked again
-            self.files[unit.REQUEST] = {'run': 'a'}
-            self.files.pop(unit.RESULT)
-        self.assertEqual(self.started, [])
-
-    def test_a_result_ends_the_wait_without_another_question(self):
-        self.states, self.start_takes = [False], 3      # a second question would have no answer
-        self.sleep_until(104, lambda: self.end('a'))
-        done = unit.upgrade('a', POLICY, 60)
-        self.assertEqual((done['state'], done['result']['run'], self.started, self.asked), ('done', 'a', ['a'], [100]))
-        self.assertLess(self.now, 104 + 2 * unit.LOOK)
-
-    def test_systemd_is_asked_seldom(self):
-        self.files[unit.REQUEST] = {'run': 'a'}
-        self.states = [True] * (20 // unit.ASK)
-        self.assertEqual(unit.upgrade('a', POLICY, 20)['state'], 'running')
-        self.assertEqual(self.states, [])
-        self.assertGreaterEqual(min(b - a for a, b in zip(self.asked, self.asked[1:])), unit.ASK)
-
-    def test_a_unit_that_dies_is_found_while_it_is_watched(self):
-        for states in ([False, False], [False, True, True, False]):     # at once, and later
-            with self.subTest(states):
-                self.files.pop(unit.REQUEST, None)
-                self.states, self.asked, began = list(states), [], self.now
-                self.assertEqual(unit.upgrade('a', POLICY, 60)['result'], {'lost': 'a'})
-                self.assertLess(self.now - began, (len(states) - 1) * (unit.ASK + unit.LOOK))
-        self.assertEqual(self.started, ['a', 'a'])      # once each time
-
-    def test_a_unit_that_ends_while_systemd_is_asked_is_not_lost(self):
-        def at_work(*_):        # it writes its result and ends before systemd answers
-            self.end('a')
-            return set()
-        self.files[unit.REQUEST] = {'run': 'a'}
-        self.patch(unit, 'at_work', at_work)
-        self.assertEqual(unit.upgrade('a', POLICY, 0)['result'], {'run': 'a', 'rebooted': False})
 
 
 if __name__ == '__main__':

@@ -35,10 +35,12 @@ class Plan(unittest.TestCase):
             with self.subTest(action=action, **more):
                 given, failed, said = self.given(*args, plan=plan, action=action, **more)
                 self.assertEqual((given, failed), ({'one': part('one'), 'two': part('two')}, {'three'}), said)
+                self.assertIn('the run has no versions for this host', said)
 
     def test_a_plan_of_nobody_is_none_for_nobody(self):
-        given, failed, said = self.given(plan={}, action='upgrade')
-        self.assertEqual((given, failed), ({}, {'one', 'two', 'three'}), said)
+        for plan in ({}, dict.fromkeys(('one', 'two', 'three'))):
+            given, failed, said = self.given(plan=plan, action='upgrade')
+            self.assertEqual((given, failed), ({}, {'one', 'two', 'three'}), said)
 
     def test_without_a_plan_hosts_get_what_there_is(self):
         given, failed, said = self.given(plan=None, action='upgrade')

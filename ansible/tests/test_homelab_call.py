@@ -83,13 +83,22 @@ class Record(unittest.TestCase):
             said = act.answer(arguments, False)
         self.assertEqual(bool(said.get('recorded')), recorded.called)
         if recorded.called:
-            recorded.assert_called_once_with('r', None, True)
+            recorded.assert_called_once_with('r', None, True, False)
             self.assertEqual((said['changed'], said['warnings']), (True, ['a warning']))
         return recorded.called
 
     def test_nothing_to_do_is_recorded_at_once(self):
         self.assertTrue(self.upgrade())
         self.assertTrue(self.upgrade(result=dict(empty_result('r'), reboot_required=True, reboot_futile=True)))
+
+    def test_a_hold_is_recorded_as_one_at_once(self):
+        arguments = dict.fromkeys(call.ARGUMENTS, None) | {'action': 'upgrade', 'run': 'r', 'record': True, 'look': True}
+        held = dict(empty_result('r'), hold={'reason': 'mine'})
+        with mock.patch.object(act, 'look', return_value=held), mock.patch.object(act, 'upgrade') as upgrade, \
+                mock.patch.object(act, 'record', return_value=(False, [])) as recorded:
+            self.assertEqual(act.answer(arguments, False)['result'], held)
+        recorded.assert_called_once_with('r', None, False, True)
+        self.assertFalse(upgrade.called)
 
     def test_what_has_to_be_published_first_is_not(self):
         package = {'name': 'a', 'from': '1', 'to': '2', 'security': False}
@@ -167,10 +176,15 @@ class Task(unittest.TestCase):
         self.assertIn('"msg": "{{ 1 + 1 }} own"', self.play())     # what a host says is no template
 
     def test_a_program_that_dies_is_a_failure_with_its_words(self):
-        self.put('import sys; sys.exit("No space left on device")\n')
+        self.put('import sys; print(%r, file=sys.stderr); sys.exit("No space left on device")\n' % call.BEGUN)
         said = self.play()
         self.assertIn('MODULE FAILURE', said)
         self.assertIn('No space left on device', said)
+
+    def test_where_the_program_is_damaged_the_module_is_sent(self):
+        for text in ('', 'no Python', 'import os; os.kill(os.getpid(), 11)\n'):
+            self.put(text)
+            self.assertIn('"msg": "r1 1"', self.play(), text)
 
     def test_without_pipelining_the_module_is_sent(self):
         self.put('import sys; sys.exit("never asked")\n')

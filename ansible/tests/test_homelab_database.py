@@ -33,10 +33,10 @@ class Database(unittest.TestCase):
 
     def run_dpkg(self, argv):
         if argv == ['dpkg', '--print-architecture']:
-            return mock.Mock(stdout='amd64\n')
+            return mock.Mock(stdout='amd64\n', returncode=0)
         self.assertEqual(argv[:2], ['dpkg-query', '-W'])
         self.asked.append(argv)
-        return mock.Mock(stdout=self.text)
+        return mock.Mock(stdout=self.text, returncode=0)
 
     def change(self, text):
         """As dpkg does: a new file takes the place of the old."""

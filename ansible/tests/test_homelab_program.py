@@ -117,6 +117,12 @@ class Whole(Zip):
                 self.put(DATA[:place] + bytes([DATA[place] ^ 1]) + DATA[place + 1:])
                 self.assertFalse(program.whole(self.path), (entry.filename, place - begin))
 
+    def test_one_with_a_damaged_directory_is_not(self):
+        begin = DATA.rindex(b'PK\x01\x02')         # of the last entry
+        for place in range(begin, begin + 46):      # whatever the zip makes of it, no exception
+            self.put(DATA[:place] + bytes([DATA[place] ^ 1]) + DATA[place + 1:])
+            program.whole(self.path)
+
     def test_another_version_is_not(self):
         other = dict(program.texts(), **{'homelab_apt.py': 'another'})
         with mock.patch.object(program, 'texts', lambda: other):

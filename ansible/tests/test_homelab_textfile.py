@@ -225,6 +225,14 @@ class Units(Host):
         self.assertEqual(unit.record('r', policy, True), (False, []))
         self.assertEqual(self.prom()['reboot_required'], 0)
 
+    def test_a_hold_publishes_no_upgrade(self):
+        """A run that had upgraded the host died, somebody put it on hold, and the run is gone on with."""
+        left = {'run': 'r', 'published': False, 'pending': waiting(0), 'result': dict(system.empty_result('r'))}
+        system.write_json(unit.RESULT, left)
+        system.write_json(unit.BEFORE, {'packages': {}})
+        unit.record('r', {'textfile_dir': self.folder}, False, held=True)
+        self.assertEqual((system.read_json(unit.RESULT), system.read_json(unit.BEFORE)), (left, {'packages': {}}))
+
     @unittest.skipUnless(shutil.which('systemd-analyze') or os.environ.get('E2E_REQUIRED') == '1', 'no systemd here')
     def test_systemd_understands_them(self):
         odd = self.folder + '/text files, 100% "odd" $HOME \\n'

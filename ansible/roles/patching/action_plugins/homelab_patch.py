@@ -14,7 +14,7 @@ import os
 import time
 
 import yaml
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.unsafe_proxy import wrap_var
@@ -113,8 +113,9 @@ class ActionModule(ActionBase):
         if arguments['action'] in ('plan', 'prepare', 'upgrade', 'record', 'doctor'):
             arguments['policy'] = {name: s[name if name == 'idle' else 'patching_' + name] for name in CALL.POLICY}
         if arguments['action'] in ('plan', 'prepare', 'upgrade') and 'homelab_patch_plan' in task_vars:
-            # a host that the orchestrator forgot is not patched
-            arguments['plan'] = task_vars['homelab_patch_plan'][task_vars['inventory_hostname']]
+            arguments['plan'] = task_vars['homelab_patch_plan'].get(task_vars['inventory_hostname'])
+            if not arguments['plan']:
+                raise AnsibleActionFail('the run has no versions for this host (homelab_patch_plan): nothing is done here')
         if arguments['action'] in ('prepare', 'upgrade'):
             arguments['wait'] = max(1, min(WATCH, s['patching_timeout'] // 2))
             self.deadline = time.monotonic() + s['patching_timeout']
@@ -125,6 +126,7 @@ class ActionModule(ActionBase):
         elif arguments['action'] == 'record':
             said = task_vars.get('homelab_patch') or task_vars['__patching_upgrade']['homelab_patch']
             arguments['success'] = all(said[name] is None for name in ('failure', 'hold', 'rollback'))
+            arguments['held'] = said['hold'] is not None
         self._task.args = arguments
 
     def connect_anew(self):
@@ -142,8 +144,8 @@ class ActionModule(ActionBase):
         said = [line for line in done['stdout'].splitlines() if line.startswith(CALL.ANSWER)]
         if done['rc'] == 0 and said:
             return wrap_var(json.loads(said[-1][len(CALL.ANSWER):]))
-        # 2: python3 cannot open it, or it does not know `call`. 127: no python3, of which Ansible has its own words
-        if done['rc'] in (2, 127, CALL.OTHER_VERSION):
+        # No python3, no program, a damaged one, another version: nothing was begun, and the module mends it, or Ansible has words
+        if CALL.BEGUN not in done['stderr']:
             return None
         # in the words of a module that has failed: the role puts them into its own
         return wrap_var({'failed': True, 'rc': done['rc'], 'msg': 'MODULE FAILURE: the program of the host gave no answer',

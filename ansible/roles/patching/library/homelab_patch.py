@@ -80,6 +80,10 @@ options:
         all went well. It returns C(recorded) then.
     type: bool
     default: false
+  held:
+    description: Whether what was published is that the host is on hold. Then C(record) notes nothing else as published.
+    type: bool
+    default: false
   success:
     description: Whether C(record) notes a success.
     type: bool

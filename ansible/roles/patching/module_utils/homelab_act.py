@@ -43,7 +43,7 @@ def act(p, check):
         return patch(p)
     if p['action'] == 'settle':
         return {'result': settle(p['run'], p['wait'])}
-    return recorded(p, p['success'])
+    return recorded(p, p['success'], p['held'])
 
 
 def patch(p):
@@ -51,7 +51,7 @@ def patch(p):
     seen = look(p['run']) if p['look'] else None
     if seen and seen['hold']:
         done = {'state': 'done', 'changed': False, 'restarted': False, 'result': seen}
-        return dict(done, **recorded(p, False), recorded=True) if p['record'] else done
+        return dict(done, **recorded(p, False, held=True), recorded=True) if p['record'] else done
     done = upgrade(p['run'], p['policy'], p['wait'], p['plan'], p['rollback'])
     if p['record'] and uneventful(done):
         done.update(recorded(p, True), recorded=True)       # changed is that of the record: nothing else was
@@ -66,7 +66,7 @@ def uneventful(done):
             and not result['packages'] and not result['reattached'] and (not result['reboot_required'] or result['reboot_futile']))
 
 
-def recorded(p, success):
+def recorded(p, success, held=False):
     """Record the result of a run."""
-    changed, warnings = record(p['run'], p['policy'], success)
+    changed, warnings = record(p['run'], p['policy'], success, held)
     return dict({'changed': changed}, **({'warnings': warnings} if warnings else {}))

@@ -6,7 +6,7 @@ import os
 import re
 import time
 
-from .homelab_system import read_text, run
+from .homelab_system import Failure, read_text, run
 
 # Read only: no lock taken, no cache written.
 PRIVATE = ['-o', 'Debug::NoLocking=1', '-o', 'Dir::Cache::pkgcache=', '-o', 'Dir::Cache::srcpkgcache=']
@@ -106,8 +106,10 @@ def database_time():
 @functools.lru_cache(maxsize=2)
 def database(_when):
     """[(name, version, state)] of all that dpkg knows of. The same until it has changed anything: it is asked eight times a run."""
-    out = run(['dpkg-query', '-W', '-f', '${Package}\t${Architecture}\t${Version}\t${db:Status-Abbrev}\n']).stdout
-    return parse_database(out, native_architecture())
+    done = run(['dpkg-query', '-W', '-f', '${Package}\t${Architecture}\t${Version}\t${db:Status-Abbrev}\n'])
+    if done.returncode != 0:
+        raise Failure('dpkg', 'dpkg-query does not say what is installed: ' + first_error(done.stderr), done.stderr)
+    return parse_database(done.stdout, native_architecture())
 
 
 def parse_database(text, native):

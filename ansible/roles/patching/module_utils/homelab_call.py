@@ -50,6 +50,7 @@ ARGUMENTS = {
     'look': {'type': 'bool', 'default': False},
     'record': {'type': 'bool', 'default': False},
     'success': {'type': 'bool', 'default': False},
+    'held': {'type': 'bool', 'default': False},
 }
 
 

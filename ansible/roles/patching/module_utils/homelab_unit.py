@@ -92,7 +92,7 @@ def upgrade(run_id, policy, wait, plan=None, back=None):
             asked = time.monotonic() >= ask
             since = homelab_lease.take(run_id)
             if asked:
-                active, ask = at_work(UNIT, PREPARE_UNIT, PULL), time.monotonic() + ASK
+                active, ask, pulling = at_work(UNIT, PREPARE_UNIT, PULL), time.monotonic() + ASK, False
             request, report = read_json(REQUEST) or {}, read_json(RESULT) or {}
             if ours and request.get('run') != run_id:
                 # whoever started us is gone, and a later run is at work: starting ours again would take its result away
@@ -190,14 +190,15 @@ def settle(run_id, wait):
     return result
 
 
-def record(run_id, policy, success):
+def record(run_id, policy, success, held=False):
     """Write patch.prom, and see to it that the host does so by itself from now on; note that this run's result was
     published, and let ansible-pull at the host again. Returns (whether units of the host were changed, warnings).
 
-    Of a run that began no upgrade here, on a host on hold for instance, patch.prom alone is written.
+    Of a run that began no upgrade here, patch.prom alone is written. So it is with held, where what was published is that the host
+    is on hold: an upgrade that this run began before has not been published by that.
     """
     try:
-        return publish(run_id, policy, success)
+        return publish(run_id if not held else '', policy, success)
     finally:
         homelab_lease.give_up(run_id)
 

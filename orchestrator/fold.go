@@ -16,10 +16,11 @@ import (
 type fold struct {
 	patches map[string]*Patch
 	notes   map[string]string // by host: why its word could not be read
+	words   map[string]string // of packages, each once
 }
 
 func newFold() *fold {
-	return &fold{patches: map[string]*Patch{}, notes: map[string]string{}}
+	return &fold{patches: map[string]*Patch{}, notes: map[string]string{}, words: map[string]string{}}
 }
 
 // add takes one event. The last readable word of a host counts.
@@ -33,11 +34,37 @@ func (f *fold) add(e runner.Event) {
 	}
 	patch, problem := patchOf(e)
 	if patch != nil {
+		f.compact(patch)
 		f.patches[e.Host] = patch
 		delete(f.notes, e.Host)
 	}
 	if problem != "" {
 		f.notes[e.Host] = fmt.Sprintf("host %s: %s", e.Host, problem)
+	}
+}
+
+// compact has a host's word take no more memory than it needs: what json has read has room to grow, and the hosts of a fleet
+// have the same packages.
+func (f *fold) compact(p *Patch) {
+	p.Packages, p.Replaced.Kept, p.Replaced.Missing = slices.Clone(p.Packages), slices.Clone(p.Replaced.Kept), slices.Clone(p.Replaced.Missing)
+	once := func(words ...*string) {
+		for _, w := range words {
+			known, ok := f.words[*w]
+			if !ok {
+				known = *w
+				f.words[known] = known
+			}
+			*w = known
+		}
+	}
+	for i := range p.Packages {
+		once(&p.Packages[i].Name, &p.Packages[i].From, &p.Packages[i].To, &p.Packages[i].Origin, &p.Packages[i].Source, &p.Packages[i].SourceVersion)
+	}
+	for i := range p.Replaced.Kept {
+		once(&p.Replaced.Kept[i].Name, &p.Replaced.Kept[i].Version, &p.Replaced.Kept[i].Source)
+	}
+	for i := range p.Replaced.Missing {
+		once(&p.Replaced.Missing[i].Name, &p.Replaced.Missing[i].Version, &p.Replaced.Missing[i].Reason)
 	}
 }
 

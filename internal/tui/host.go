@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -21,8 +22,10 @@ type host struct {
 	busy        bool // between the beginning of a task and its end, or between two tasks
 	outcome     orchestrator.Outcome
 	note        string
-	patch       *orchestrator.Patch // what the role has published
-	decided     bool                // the outcome is the wave's, and final
+	published   bool   // the role has said how it went
+	did         string // by that, in words
+	failure     string // by that
+	decided     bool   // the outcome is the wave's, and final
 }
 
 // decide sets the final outcome.
@@ -64,7 +67,7 @@ func settled(e runner.Event) bool {
 
 func (h *host) begin(e runner.Event) {
 	h.task, h.words, h.busy = e.Task, "", true
-	if h.patch == nil { // a failure before was rescued
+	if !h.published { // a failure before was rescued
 		h.outcome, h.note = orchestrator.Undecided, ""
 	}
 }
@@ -89,8 +92,8 @@ func (h *host) result(e runner.Event) {
 	case e.Ignored:
 	case e.Status == runner.StatusFailed:
 		h.outcome, h.note, h.busy = orchestrator.HostFailed, e.Task+": "+e.Msg, false
-		if h.patch != nil && h.patch.Failure != nil {
-			h.note = h.patch.Failure.Reason
+		if h.failure != "" {
+			h.note = h.failure
 		}
 		return
 	case e.Status == runner.StatusUnreachable:
@@ -101,7 +104,8 @@ func (h *host) result(e runner.Event) {
 		h.done = h.total
 	}
 	if p, _ := orchestrator.Published(e); p != nil {
-		h.patch, h.outcome = p, p.Outcome()
+		h.publishes(p)
+		h.outcome = p.Outcome()
 		switch {
 		case p.Failure != nil:
 			h.note = p.Failure.Reason
@@ -109,8 +113,16 @@ func (h *host) result(e runner.Event) {
 			h.note = p.Hold.Reason
 		}
 	}
-	if h.patch != nil {
+	if h.published {
 		h.busy = false
+	}
+}
+
+// publishes keeps of the role's word what is shown: all of it, of all hosts, is large.
+func (h *host) publishes(p *orchestrator.Patch) {
+	h.published, h.did, h.failure = true, did(p), ""
+	if p.Failure != nil {
+		h.failure = p.Failure.Reason
 	}
 }
 
@@ -123,18 +135,17 @@ func (h *host) packages() string {
 }
 
 // says is what there is to know of a host that has ended.
-func (h *host) says() string {
-	if h.note != "" || h.patch == nil {
-		return h.note
-	}
+func (h *host) says() string { return cmp.Or(h.note, h.did) }
+
+func did(p *orchestrator.Patch) string {
 	words := ""
-	if n := len(h.patch.Packages); n > 0 {
+	if n := len(p.Packages); n > 0 {
 		words = plural(n, "package")
-		if h.patch.Check {
+		if p.Check {
 			words += " would change"
 		}
 	}
-	if h.patch.Rebooted {
+	if p.Rebooted {
 		if words != "" {
 			words += ", "
 		}

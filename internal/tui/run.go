@@ -46,7 +46,10 @@ func NewRun(id string, waves []orchestrator.WaveReport, took orchestrator.Durati
 	for _, rw := range waves {
 		w := &wave{number: rw.Number, state: rw.State, began: rw.Started, ended: rw.Ended, took: took[rw.Group]}
 		for _, rh := range rw.Hosts {
-			h := &host{name: rh.Name, patch: rh.Patch, wave: w}
+			h := &host{name: rh.Name, wave: w}
+			if rh.Patch != nil {
+				h.publishes(rh.Patch)
+			}
 			if rh.Outcome != orchestrator.Undecided {
 				h.decide(rh.Outcome, rh.Message)
 			}

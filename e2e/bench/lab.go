@@ -14,21 +14,20 @@ import (
 	"time"
 )
 
-// lab is a running lab of e2e/lab: a controller, and the hosts that it patches.
+// lab is a running lab of e2e/lab: a controller, in the last wave, and the hosts of the wave before.
 type lab struct {
 	conf  string
-	hosts []string
+	hosts []string // that are patched
+	last  bool     // the controller is one of them
 }
 
 const controller = "infra-services"
 
-// labUp starts a lab of so many hosts in one wave, with the program on its controller. With last the controller is one of
-// them, in a wave of its own.
+// labUp starts a lab of so many hosts that are patched, with the program on its controller. With last that is one of them.
 func (b *bench) labUp(hosts int, last bool) (*lab, error) {
-	l := &lab{conf: filepath.Join(b.tmp, "lab", "hosts.conf")}
+	l := &lab{conf: filepath.Join(b.tmp, "lab", "hosts.conf"), last: last}
 	nodes := hosts
 	if last {
-		l.conf = filepath.Join(b.tmp, "lab", "last.conf")
 		nodes--
 	}
 	for i := range nodes {

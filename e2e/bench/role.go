@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // who patches the hosts of a lab.
@@ -24,9 +25,17 @@ func (l *lab) patch(w who) (cost, error) {
 	case floor:
 		return l.measure(append([]string{"sh", "/root/floor.sh"}, l.hosts...)...)
 	case usual:
-		return l.measure("ansible-playbook", "usual.yml")
+		return l.measure(l.without("ansible-playbook usual.yml", "--limit patching_wave0")...)
 	}
-	return l.measure("homelab-patch-orchestrate", "run")
+	return l.measure(l.without("homelab-patch-orchestrate run", "--wave 0")...)
+}
+
+// without is a command, with an option that leaves the controller out unless it is patched as well.
+func (l *lab) without(command, option string) []string {
+	if !l.last {
+		command += " " + option
+	}
+	return strings.Fields(command)
 }
 
 // small has a host as it was before its made-up updates, without its lists. The kernel goes: it asks for a reboot, and plain

@@ -52,12 +52,15 @@ func (p process) master() string {
 // gone. Masters on an operator's own control path belong to the operator and
 // are left alone.
 func (s session) end(all bool) {
+	if s.shared && !all {
+		return
+	}
 	const patience = 5 * time.Second // a killed process goes when the kernel lets it
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		left := 0
 		for _, p := range s.members() {
 			if m := p.master(); m != "" {
-				if s.control == "" || filepath.Dir(m) != s.control || s.shared && !all {
+				if s.control == "" || filepath.Dir(m) != s.control {
 					continue
 				}
 			} else if !all {

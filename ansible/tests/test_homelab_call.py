@@ -15,7 +15,9 @@ sys.path.insert(0, ROLE)
 from module_utils import homelab_act as act                  # noqa: E402
 from module_utils import homelab_call as call                # noqa: E402
 from module_utils import homelab_cli as cli                  # noqa: E402
+from module_utils import homelab_plan as plan                # noqa: E402
 from module_utils import homelab_program as program          # noqa: E402
+from module_utils import homelab_unit as unit                # noqa: E402
 from module_utils.homelab_system import empty_result         # noqa: E402
 
 
@@ -58,19 +60,19 @@ class Program(unittest.TestCase):
 
 class Answers(unittest.TestCase):
     def test_a_failure_is_in_ansibles_form(self):
-        with mock.patch.object(act, 'look', side_effect=act.Failure('look', 'no Debian', 'detail')):
+        with mock.patch.object(plan, 'look', side_effect=act.Failure('look', 'no Debian', 'detail')):
             self.assertEqual(act.answer({'action': 'look', 'run': 'x'}, False), {
                 'failed': True, 'msg': 'no Debian', 'failure': {'phase': 'look', 'reason': 'no Debian', 'detail': 'detail'}})
-        with mock.patch.object(act, 'look', side_effect=OSError(28, 'No space left on device', '/var/lib/x')):
+        with mock.patch.object(plan, 'look', side_effect=OSError(28, 'No space left on device', '/var/lib/x')):
             self.assertEqual(act.answer({'action': 'look', 'run': 'x'}, False),
                              {'failed': True, 'msg': '/var/lib/x: No space left on device'})
         failure = {'phase': 'lists', 'reason': 'no mirror', 'detail': ''}
-        with mock.patch.object(act, 'prepare', return_value={'state': 'done', 'result': {'failure': failure}}):
+        with mock.patch.object(unit, 'prepare', return_value={'state': 'done', 'result': {'failure': failure}}):
             done = act.answer(dict.fromkeys(call.ARGUMENTS, None) | {'action': 'prepare'}, False)
         self.assertEqual((done['failed'], done['msg'], done['failure']), (True, 'no mirror', failure))
 
     def test_a_bug_is_no_answer(self):
-        with mock.patch.object(act, 'look', side_effect=ValueError('a bug')), self.assertRaises(ValueError):
+        with mock.patch.object(plan, 'look', side_effect=ValueError('a bug')), self.assertRaises(ValueError):
             act.answer({'action': 'look', 'run': 'x'}, False)
 
 
@@ -78,8 +80,8 @@ class Record(unittest.TestCase):
     def upgrade(self, record=True, **done):
         done = dict({'state': 'done', 'changed': False, 'restarted': False, 'result': empty_result('r')}, **done)
         arguments = dict.fromkeys(call.ARGUMENTS, None) | {'action': 'upgrade', 'run': 'r', 'record': record}
-        with mock.patch.object(act, 'upgrade', return_value=done), \
-                mock.patch.object(act, 'record', return_value=(True, ['a warning'])) as recorded:
+        with mock.patch.object(unit, 'upgrade', return_value=done), \
+                mock.patch.object(unit, 'record', return_value=(True, ['a warning'])) as recorded:
             said = act.answer(arguments, False)
         self.assertEqual(bool(said.get('recorded')), recorded.called)
         if recorded.called:
@@ -94,8 +96,8 @@ class Record(unittest.TestCase):
     def test_a_hold_is_recorded_as_one_at_once(self):
         arguments = dict.fromkeys(call.ARGUMENTS, None) | {'action': 'upgrade', 'run': 'r', 'record': True, 'look': True}
         held = dict(empty_result('r'), hold={'reason': 'mine'})
-        with mock.patch.object(act, 'look', return_value=held), mock.patch.object(act, 'upgrade') as upgrade, \
-                mock.patch.object(act, 'record', return_value=(False, [])) as recorded:
+        with mock.patch.object(plan, 'look', return_value=held), mock.patch.object(unit, 'upgrade') as upgrade, \
+                mock.patch.object(unit, 'record', return_value=(False, [])) as recorded:
             self.assertEqual(act.answer(arguments, False)['result'], held)
         recorded.assert_called_once_with('r', None, False, True)
         self.assertFalse(upgrade.called)

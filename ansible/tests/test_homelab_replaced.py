@@ -32,7 +32,7 @@ class Folders(unittest.TestCase):
         self.patch(replaced, 'REPLACED', os.path.join(self.folder, 'replaced'))
         self.patch(replaced, 'CACHE', self.cache)
         self.patch(replaced, 'native_architecture', lambda: 'amd64')
-        self.patch(replaced.shutil, 'which', lambda *_, **__: None)
+        self.patch(replaced, 'REPACK', ())
         self.patch(replaced, 'details', lambda names: {n: self.detail(n) for n in names if n in self.versions})
         self.versions, self.sizes = {'app': '1', 'lib': '2:1'}, {}
 

@@ -1,10 +1,7 @@
 """One action on this host and its answer, whoever asks: Ansible's module, or the installed program."""
-from .homelab_doctor import doctor
-from .homelab_health import health
-from .homelab_plan import look, plan
-from .homelab_rollback import preview
 from .homelab_system import Failure
-from .homelab_unit import begun, prepare, record, settle, upgrade
+
+# What an action needs is loaded with it: a look at failed units, for instance, needs little, and is asked of all hosts.
 
 
 def answer(p, check):
@@ -24,6 +21,15 @@ def answer(p, check):
 
 def act(p, check):
     """Carry out the action."""
+    if p['action'] == 'health':
+        from .homelab_health import health
+        return {'homelab_health': health()}
+    if p['action'] == 'doctor':
+        from .homelab_doctor import doctor
+        return {'homelab_doctor': doctor(p['policy'])}
+    from .homelab_plan import look, plan
+    from .homelab_rollback import preview
+    from .homelab_unit import begun, prepare, settle
     if p['action'] == 'look':
         return {'result': look(p['run']), 'begun': begun(p['run'])}
     if p['action'] == 'plan' and p['rollback']:
@@ -31,10 +37,6 @@ def act(p, check):
     if p['action'] == 'plan':
         result = plan(p['policy'], p['run'], p['detailed'], p['plan'])
         return {'changed': check and bool(result['packages']), 'result': result}
-    if p['action'] == 'health':
-        return {'homelab_health': health()}
-    if p['action'] == 'doctor':
-        return {'homelab_doctor': doctor(p['policy'])}
     if check:
         return {'skipped': True, 'msg': 'not in check mode'}
     if p['action'] == 'prepare':
@@ -48,6 +50,8 @@ def act(p, check):
 
 def patch(p):
     """The upgrade: with look a host on hold is left alone, with record what nothing follows is recorded as well."""
+    from .homelab_plan import look
+    from .homelab_unit import upgrade
     seen = look(p['run']) if p['look'] else None
     if seen and seen['hold']:
         done = {'state': 'done', 'changed': False, 'restarted': False, 'result': seen}
@@ -68,5 +72,6 @@ def uneventful(done):
 
 def recorded(p, success, held=False):
     """Record the result of a run."""
+    from .homelab_unit import record
     changed, warnings = record(p['run'], p['policy'], success, held)
     return dict({'changed': changed}, **({'warnings': warnings} if warnings else {}))

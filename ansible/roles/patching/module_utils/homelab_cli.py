@@ -3,11 +3,6 @@ import json
 import os
 import sys
 
-from . import homelab_metrics as metrics
-from . import homelab_prepare as prepare
-from . import homelab_rollback as rollback
-from . import homelab_upgrade as upgrade
-from .homelab_apt import LIVE
 from .homelab_call import ANSWER, BEGUN, OTHER_VERSION
 from .homelab_system import REQUEST, read_json
 
@@ -30,6 +25,11 @@ def main(argv):
     if argv == ['call']:        # asked several times a run: what the others need takes time to load
         return call(json.load(sys.stdin))
     import argparse
+    from . import homelab_metrics as metrics
+    from . import homelab_prepare as prepare
+    from . import homelab_rollback as rollback
+    from . import homelab_upgrade as upgrade
+    from .homelab_apt import LIVE
     parser = argparse.ArgumentParser(prog='homelab-patch', description='Patches this host; begun by the role patching.')
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('apply', help='carry out the request in the state directory (run by homelab-patch.service)')

@@ -6,13 +6,12 @@ import contextlib
 import glob
 import os
 import re
-import shutil
 import time
 
 from . import homelab_apt as apt
 from . import homelab_replaced as replaced
 from .homelab_lists import LISTS, TIMEOUTS
-from .homelab_system import Failure, read_json, read_text, run, tail, write_json
+from .homelab_system import Failure, read_json, read_text, remove_tree, run, tail, write_json
 
 # Not below the state directory, which is ours alone: apt downloads as the user _apt.
 FOLDER = '/var/cache/homelab-patch'
@@ -54,6 +53,7 @@ def make(plan, late=False):
     place = folder(plan)
     for name in ('lists/partial', 'archives/partial'):
         os.makedirs(os.path.join(place, name), mode=0o755)
+    import shutil
     for entry in os.scandir(LISTS):
         if entry.is_file(follow_symlinks=False) and entry.name != 'lock':
             try:
@@ -75,7 +75,7 @@ def clear():
         if name in here:
             with contextlib.suppress(OSError):      # another file system, say: no reason not to patch
                 os.rename(path, os.path.join(replaced.CACHE, name))
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    remove_tree(FOLDER)
 
 
 def complete(plan, packages):

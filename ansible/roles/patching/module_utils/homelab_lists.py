@@ -4,8 +4,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
-import tempfile
 import time
 
 from .homelab_apt import PRIVATE, first_error
@@ -204,6 +202,7 @@ def locked(folder):
 
 def sweep(base='/var/tmp'):
     """Remove the copies that a killed check left. One of a moment ago may not be locked yet."""
+    import shutil
     for entry in list(os.scandir(base)):
         with contextlib.suppress(OSError):
             status = entry.stat(follow_symlinks=False)
@@ -225,6 +224,7 @@ def recent(max_age, timeout=300):
     if 0 <= old <= max_age:
         yield options, old, []
         return
+    import tempfile
     with tempfile.TemporaryDirectory(prefix=COPY, dir='/var/tmp') as folder, locked(folder):
         try:
             seen = refresh(private_lists(folder), timeout)
@@ -246,6 +246,7 @@ def private_lists(folder):
     stat = os.statvfs(folder)
     if stat.f_bavail * stat.f_frsize < 2 * size + (256 << 20):
         raise OSError(28, 'no room for a second copy of them in ' + os.path.dirname(folder))
+    import shutil
     # the copy saves most of the download: apt asks only for what is newer
     shutil.copytree(LISTS, folder + '/lists', ignore=shutil.ignore_patterns('partial', 'auxfiles', 'lock'))
     for name in ('lists/partial', 'cache/archives/partial'):

@@ -1,6 +1,5 @@
 """The transient unit that prepares this host for a run: it plans the upgrade and downloads it, and changes no package."""
 import time
-import traceback
 
 from . import homelab_freeze as freeze
 from . import homelab_forecast as forecast
@@ -22,6 +21,7 @@ def prepare():
     except OSError as e:
         result['failure'] = Failure('prepare', '%s: %s' % (e.filename or 'prepare', e.strerror or e)).data()
     except Exception as e:      # a bug must still leave a result
+        import traceback
         result['failure'] = Failure('internal', 'homelab-patch failed: %s' % e, traceback.format_exc()).data()
     write_json(PREPARED, {'attempt': request['attempt'], 'result': result})
 

@@ -66,7 +66,7 @@ def parse_needrestart(text):
 
 def needrestart():
     """What parse_needrestart reads, and whether all was seen that there is to see: none installed sees all it can."""
-    done = run(['needrestart', '-b', '-r', 'l'], timeout=300)
+    done = run(['needrestart', '-b', '-r', 'l', '-k', '-l'], timeout=300)
     return dict(parse_needrestart(done.stdout), complete=done.returncode in (0, 127))
 
 

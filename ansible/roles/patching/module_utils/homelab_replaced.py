@@ -3,15 +3,15 @@ import contextlib
 import glob
 import os
 import re
-import shutil
 import time
 
 from .homelab_apt import native_architecture
-from .homelab_system import REPLACED, run, sync_dir
+from .homelab_system import REPLACED, remove_tree, run, sync_dir
 
 RUNS = 3                # folders that stay, the newest
 REPACKING = 300         # seconds that dpkg-repack may take in one run
 CACHE = '/var/cache/apt/archives'
+REPACK = ('/usr/bin/dpkg-repack', '/usr/local/bin/dpkg-repack')
 BRIEF = 5               # names in a sentence
 # Why a package is not kept though the policy wants it: these are said aloud. That apt's cache does not have a .deb is
 # what most hosts are like, and is in the result alone.
@@ -82,18 +82,18 @@ class Keeper:
         self.place, self.limit = place, limit << 20
         self.reserve = max([int(min_free.get(p, 0)) for p in ('/', '/var')]) << 20
         self.deadline = time.monotonic() + REPACKING
-        self.repacks = bool(shutil.which('dpkg-repack', path='/usr/bin:/bin:/usr/local/bin'))
+        self.repacks = any(os.access(path, os.X_OK) for path in REPACK)
 
     def keep(self, wanted, said):
         if self.limit <= 0:
-            shutil.rmtree(REPLACED, ignore_errors=True)
+            remove_tree(REPLACED)
             said['missing'] += [{'name': n, 'version': w['version'], 'reason': OFF} for n, w in sorted(wanted.items())]
             return
         if not wanted:
             return
         os.makedirs(REPLACED, mode=0o700, exist_ok=True)
         for old in self.others()[RUNS - 1:]:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_tree(old)
         os.makedirs(self.place, mode=0o700, exist_ok=True)
         # Those of apt's cache cost a link, and come first; then the small ones, to have as many as the limit allows.
         for name, want in sorted(wanted.items(), key=lambda item: (not self.cached(item[1]), item[1]['size'], item[0])):
@@ -138,6 +138,7 @@ class Keeper:
         except OSError:                 # another file system
             if size > self.room():
                 return '', SPACE
+            import shutil
             self.settle(path, lambda temp: shutil.copyfile(cached, temp))
         return 'cache', ''
 
@@ -151,7 +152,7 @@ class Keeper:
         if left <= 0:
             return '', 'dpkg-repack had taken %d s for others' % REPACKING
         work = os.path.join(self.place, '.work')
-        shutil.rmtree(work, ignore_errors=True)
+        remove_tree(work)
         os.mkdir(work, 0o700)
         try:
             done = run(['env', '-C', work, 'dpkg-repack', '-d', '-Zgzip', '-d', '-z1', name], timeout=left)
@@ -161,7 +162,7 @@ class Keeper:
             self.settle(path, lambda temp: os.rename(made[0], temp))
             return 'repacked', ''
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            remove_tree(work)
 
     def settle(self, path, make):
         """Have make write a file, and give it its name when it is whole on the disk."""
@@ -186,7 +187,7 @@ class Keeper:
         while weight([self.place] + others) + size > self.limit:
             if not others:
                 return False
-            shutil.rmtree(others.pop(), ignore_errors=True)
+            remove_tree(others.pop())
         return True
 
     def room(self):

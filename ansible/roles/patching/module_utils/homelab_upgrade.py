@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import time
-import traceback
 
 from . import homelab_apt as apt
 from . import homelab_freeze as freeze
@@ -61,6 +60,7 @@ class Upgrade:
         except Failure as e:
             self.result['failure'] = e.data()
         except Exception as e:      # a bug must still leave a result
+            import traceback
             self.result['failure'] = Failure('internal', 'homelab-patch failed: %s' % e, traceback.format_exc()).data()
         self.progress('result')
         self.finish()

@@ -123,7 +123,7 @@ PLAY = '''
       homelab_patch: {action: look}
       register: said
     - name: Say
-      debug: {msg: "{{ said.result.run }} {{ said.result.version }}"}
+      debug: {msg: "{{ said.result.run }} {{ said.result.version }}{{ ' and more' if said.ansible_facts is defined else '' }}"}
 '''
 
 
@@ -173,7 +173,7 @@ class Task(unittest.TestCase):
                  'assert asked["version"] == %r and asked["arguments"]["action"] == "look" and not asked["check"]\n'
                  'assert asked["arguments"]["run"] == "r1"\n'
                  'print("a line of a profile")\n'
-                 'print(%r + json.dumps({"result": {"run": "{{ 1 + 1 }}", "version": "own", "hold": None}}))\n'
+                 'print(%r + json.dumps({"result": {"run": "{{ 1 + 1 }}", "version": "own", "hold": None}, "ansible_facts": {"own": 1}}))\n'
                  % (version, call.ANSWER))
         self.assertIn('"msg": "{{ 1 + 1 }} own"', self.play())     # what a host says is no template
 

@@ -152,7 +152,8 @@ class ActionModule(ActionBase):
         done = self._low_level_execute_command('/usr/bin/python3 -IS %s call' % CALL.PROGRAM, in_data=json.dumps(asked).encode())
         said = [line for line in done['stdout'].splitlines() if line.startswith(CALL.ANSWER)]
         if done['rc'] == 0 and said:
-            return wrap_var(json.loads(said[-1][len(CALL.ANSWER):]))
+            answer = json.loads(said[-1][len(CALL.ANSWER):])
+            return wrap_var({name: answer[name] for name in CALL.SAYS if name in answer})
         # No python3, no program, a damaged one, another version: nothing was begun, and the module mends it, or Ansible has words
         if CALL.BEGUN not in done['stderr']:
             return None

@@ -9,6 +9,10 @@ ANSWER = 'homelab-patch-answer '
 # On standard error, before anything is done: a link that is lost from here on was lost to a host that had answered.
 BEGUN = 'homelab-patch-begun'
 
+# What an answer may have. Ansible acts on names of its own in a result, such as add_host: no host is to say those.
+SAYS = ('changed', 'failed', 'failure', 'msg', 'skipped', 'warnings', 'state', 'progress', 'result', 'begun', 'restarted', 'recorded',
+        'homelab_health', 'homelab_doctor')
+
 ACTIONS = ['look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'health', 'doctor']
 
 POLICY = {

@@ -6,6 +6,7 @@ needed to follow the run comes first, the task's own result is the last member,
 """
 import _thread
 import atexit
+import contextlib
 import ctypes
 import json
 import os
@@ -19,6 +20,7 @@ from ansible import constants, context
 from ansible.executor import task_result
 from ansible.executor.process.worker import WorkerProcess
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import connection_loader, shell_loader
 from ansible.release import __version__
 
 DOCUMENTATION = """
@@ -269,6 +271,10 @@ class CallbackModule(CallbackBase):
         self.emit(kind, head, data)
 
     def v2_playbook_on_start(self, playbook):
+        # Once, and not in each worker: every task on every host forks one.
+        for plugins, name in ((connection_loader, 'ssh'), (shell_loader, 'sh')):
+            with contextlib.suppress(Exception):
+                plugins.get(name, class_only=True)
         self.emit('playbook', {'path': os.path.abspath(playbook._file_name)}, dict(context.CLIARGS))
 
     def v2_playbook_on_play_start(self, play):

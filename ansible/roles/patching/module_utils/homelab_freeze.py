@@ -69,7 +69,8 @@ def clear():
     """Give the room back. What was installed from here goes to apt's cache, where an apt-get without a plan would have left
     it: the next upgrade keeps it from there for a way back."""
     downloaded = glob.glob(glob.escape(FOLDER) + '/*/archives/*.deb')
-    here = {p['file'] for p in replaced.details(list(apt.installed())).values()} if downloaded else set()
+    names = {os.path.basename(path).partition('_')[0] for path in downloaded}
+    here = {p['file'] for p in replaced.details([n for n in apt.installed() if n.partition(':')[0] in names]).values()}
     for path in downloaded:
         name = os.path.basename(path)
         if name in here:
@@ -104,9 +105,10 @@ def archives(opts):
     """What the lists are of: {'Origin Label Suite Version': hash of the Release}. Equal ones are of the same moment."""
     import hashlib
     where = LISTS
-    for line in run(['apt-config', 'dump', '--no-empty', 'Dir::State::lists'] + opts).stdout.splitlines():
-        if line.split('"')[1].startswith('/'):      # else it is as apt has it, below /var/lib/apt
-            where = line.split('"')[1]
+    said = read_text(opts[opts.index('-c') + 1]) if '-c' in opts else run(['apt-config', 'dump'] + opts).stdout
+    for place in re.findall(r'^Dir::State::lists "([^"]*)"', said, re.M):
+        if place.startswith('/'):       # else it is as apt has it, below /var/lib/apt
+            where = place
     found = {}
     for path in sorted(glob.glob(os.path.join(where, '*Release'))):
         text = read_text(path)

@@ -151,6 +151,8 @@ class Upgrade:
         self.result['warnings'] += warnings
 
     def autoremove(self):
+        if self.plan and self.plan['packages'] is not None and '' not in self.plan['packages'].values():
+            return      # nobody planned to remove anything
         names = plan.removable(self.policy, os.uname().release, options=apt.LIVE + self.options)
         if self.plan:   # what nobody planned to remove is left for the next run
             names = plan.alone([n for n in names if self.plan['packages'] is None or self.plan['packages'].get(n) == ''],

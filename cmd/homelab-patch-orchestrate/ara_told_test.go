@@ -97,7 +97,7 @@ func TestTold(t *testing.T) {
 // A call whose time is over says what is on record, who goes on, and nothing of a server that has done its work. A run
 // that another process has is spoken of if it was named.
 func TestTimeIsOver(t *testing.T) {
-	t.Parallel()
+	// Not beside others: what another test forks has our locks until it has become its program.
 	o, run, said := waiting(t)
 	at(t, o, run, 340)
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now())

@@ -91,9 +91,9 @@ func (l *lab) measure(args ...string) (cost, error) {
 		"--property=CPUAccounting=yes", "--setenv=HOME=/root", "--working-directory=/root", "--"}, args...)...)
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
-	start := time.Now()
+	before, start := l.hostsCPU(), time.Now()
 	err := c.Run()
-	took := cost{wall: time.Since(start).Seconds()}
+	took := cost{wall: time.Since(start).Seconds(), hosts: l.hostsCPU() - before}
 	if err != nil {
 		return took, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out.Bytes())
 	}
@@ -104,6 +104,27 @@ func (l *lab) measure(args ...string) (cost, error) {
 	cpu, err := time.ParseDuration(strings.NewReplacer(" ", "", "min", "m").Replace(strings.TrimSpace(string(m[1]))))
 	took.cpu = cpu.Seconds()
 	return took, err
+}
+
+// hostsCPU is what all hosts but the controller have consumed, in seconds; 0 where the machine does not count it.
+func (l *lab) hostsCPU() (seconds float64) {
+	dir, err := l.command("run-dir").Output()
+	if err != nil {
+		return 0
+	}
+	for _, root := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		files, _ := filepath.Glob(filepath.Join(root, filepath.Base(strings.TrimSpace(string(dir))), "node*", "cpu.stat"))
+		for _, file := range files {
+			text, _ := os.ReadFile(file)
+			usec, _, _ := strings.Cut(strings.TrimPrefix(string(text), "usage_usec "), "\n")
+			n, _ := strconv.ParseFloat(usec, 64)
+			seconds += n / 1e6
+		}
+		if len(files) > 0 {
+			return seconds
+		}
+	}
+	return 0
 }
 
 // output is what a shell script prints on a host.

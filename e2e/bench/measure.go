@@ -18,6 +18,8 @@ type cost struct {
 	wall float64 // seconds
 	// files is how many it left in its folder, besides those of the hosts.
 	files float64
+	// hosts is what the hosts of a lab have consumed meanwhile, CPU seconds.
+	hosts float64
 }
 
 // measure runs a command to its end. One that fails has no cost.

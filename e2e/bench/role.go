@@ -106,8 +106,13 @@ func (b *bench) series(hosts int, last bool, rounds int, before string, all ...w
 			}
 		}
 	}
-	profile, err = l.output(controller, "homelab-patch-orchestrate show latest | sed -n '/^WAVE  STATE/,/^$/p; /^GATE/,/^$/p; /^slowest tasks/,/^$/p'")
-	return costs, profile, err
+	shown, err := l.output(controller, "homelab-patch-orchestrate show latest | sed -n '/^WAVE  STATE/,/^$/p; /^GATE/,/^$/p; /^slowest tasks/,/^$/p'")
+	profile = fmt.Sprintf("%-15s wall    CPU of the controller, of the hosts (s)\n", "")
+	for _, w := range all {
+		c := costs[w][len(costs[w])-1]
+		profile += fmt.Sprintf("%-15s %5.2f  %5.2f  %5.2f\n", w, c.wall, c.cpu, c.hosts)
+	}
+	return costs, profile + "\n" + shown, err
 }
 
 // role measures what a run of the carried role costs on booted hosts.

@@ -19,14 +19,7 @@ import (
 // waiting is a run with a thousand bytes of events, and somebody who puts it on record.
 func waiting(t *testing.T) (o *onRecord, run string, said func() string) {
 	t.Helper()
-	store, err := orchestrator.Open(filepath.Join(t.TempDir(), "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock, err := store.Lock()
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, lock := lockedStore(t)
 	defer lock.Close()
 	r, err := lock.Begin()
 	if err != nil {

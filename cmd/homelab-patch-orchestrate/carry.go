@@ -39,21 +39,18 @@ func (w *work) plan(ctx context.Context, run string) (*orchestrator.Plan, orches
 	return w.job.plan(ctx)
 }
 
-// end lets others change what the run was made of.
-func (w *work) end() { w.lease.end() }
+// end lets others change what the run was made of, and ends the connections.
+func (w *work) end() {
+	w.lease.end()
+	if w.connections != nil {
+		w.connections.Close()
+	}
+}
 
 // carryOut carries a plan out and tells of it.
 func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orchestrator.Plan, policy orchestrator.Policy) (int, error) {
 	announcer := w.rec.post.announce(run.ID)
-	connections, err := runner.NewConnections()
-	if err == nil {
-		defer connections.Close()
-	}
-	w.connections = connections
-	var o *orchestrator.Orchestrator
-	if err == nil {
-		o, err = w.orchestrator(run, policy, announcer)
-	}
+	o, err := w.orchestrator(run, policy, announcer)
 	if err != nil {
 		announcer.close()
 		w.rec.neverBegan(run.ID, orchestrator.ExitFailed, err)
@@ -158,6 +155,10 @@ func (w *work) leftover(run string, c orchestrator.Change) {
 // orchestrator is what carries the run out.
 func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, announcer *announcer) (*orchestrator.Orchestrator, error) {
 	j := w.job
+	var err error
+	if w.connections, err = runner.NewConnections(); err != nil {
+		return nil, err
+	}
 	playbook := runner.Playbook{
 		Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
 		Vars: j.vars(run.ID, announcer), Forks: j.Forks,
@@ -180,8 +181,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	if j.check {
 		return o, nil
 	}
-	err := w.pin(o, playbook, run)
-	if err != nil {
+	if err := w.pin(o, playbook, run); err != nil {
 		return nil, err
 	}
 	if len(j.Schedule.Windows)+len(j.Schedule.Blackouts) > 0 { // else nobody asks, and journals are many

@@ -83,17 +83,24 @@ print(program.leased(sys.argv[2], time.time(), program.boot_id()))`
 	}
 }
 
+// lockedStore is a state directory with nothing in it, and its lock.
+func lockedStore(t *testing.T) (*orchestrator.Store, *orchestrator.Lock) {
+	t.Helper()
+	store, err := orchestrator.Open(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := store.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store, lock
+}
+
 // It is good for as long as its run goes on, however long that is.
 func TestLeaseIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, err := orchestrator.Open(filepath.Join(t.TempDir(), "state"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		lock, err := store.Lock()
-		if err != nil {
-			t.Fatal(err)
-		}
+		store, lock := lockedStore(t)
 		defer lock.Close()
 		for _, over := range []bool{false, true} {
 			l := &lease{lock: lock, out: &printer{out: os.Stdout, err: os.Stderr}, stop: make(chan struct{}), done: make(chan struct{})}

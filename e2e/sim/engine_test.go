@@ -140,19 +140,7 @@ func TestElsewhere(t *testing.T) {
 	defer cancel()
 	patch := func(engine func(run string) orchestrator.Engine) orchestrator.Report {
 		t.Helper()
-		store, err := orchestrator.Open(filepath.Join(t.TempDir(), "state"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		lock, err := store.Lock()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer lock.Close()
-		run, err := lock.Begin()
-		if err != nil {
-			t.Fatal(err)
-		}
+		run := enginetest.Begin(t)
 		o := orchestrator.Orchestrator{Engine: engine(run.ID), Policy: orchestrator.Policy{Budget: s.Hosts}}
 		report, err := o.Run(ctx, run, plan)
 		if err == nil {

@@ -21,6 +21,25 @@ func Control(out io.Writer, e orchestrator.Engine, w orchestrator.Wave) error {
 	return err
 }
 
+// Begin begins a run in a state directory of its own, which is the test's until that ends.
+func Begin(t *testing.T) *orchestrator.Run {
+	t.Helper()
+	store, err := orchestrator.Open(t.TempDir() + "/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := store.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lock.Close() })
+	run, err := lock.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
 // orphan has another process carry out the wave, and kills it when the work is held.
 func (w World) orphan(t *testing.T) {
 	t.Helper()
@@ -48,19 +67,7 @@ func (w World) orphan(t *testing.T) {
 // says of it is checked as far as it is the same whatever happened.
 func (w World) vanish(t *testing.T, do func()) (*call, orchestrator.Report) {
 	t.Helper()
-	store, err := orchestrator.Open(t.TempDir() + "/state")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock, err := store.Lock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	run, err := lock.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := Begin(t)
 	c := &call{done: make(chan struct{})}
 	is, gone := w.held(), time.Time{}
 	o := orchestrator.Orchestrator{

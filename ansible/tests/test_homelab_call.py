@@ -163,6 +163,12 @@ class Task(unittest.TestCase):
     def test_without_a_program_the_module_is_sent(self):
         self.assertIn('"msg": "r1 1"', self.play())
 
+    def test_a_task_that_is_repeated_asks_again_after_the_module_was_sent(self):
+        """Ansible writes into the arguments that it sends. A first run that took more than 20 s failed by that."""
+        with open(self.folder + '/play.yml', 'w', encoding='utf-8') as f:
+            f.write(PLAY.replace('register: said', 'register: said\n      until: said.attempts == 3\n      delay: 0'))
+        self.assertIn('"msg": "r1 1"', self.play())
+
     def test_with_another_version_the_module_is_sent(self):
         self.put('import sys; sys.exit(76)\n')
         self.assertIn('"msg": "r1 1"', self.play())

@@ -83,7 +83,8 @@ class ActionModule(ActionBase):
         try:
             said = self.ask() if self._is_pipelining_enabled('new', self._task.async_val) else None
             if said is None:
-                said = self._execute_module(task_vars=task_vars)
+                # a copy: Ansible writes into what it sends, and this task may be repeated
+                said = self._execute_module(module_args=dict(self._task.args), task_vars=task_vars)
                 self._remove_tmp_path(self._connection._shell.tmpdir)
         except AnsibleConnectionFailure as e:
             if self._task.args['action'] != 'upgrade' or (self.first and not self.asked and CALL.BEGUN not in str(e)):

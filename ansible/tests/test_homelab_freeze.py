@@ -8,6 +8,7 @@ from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
+from module_utils import homelab_call as call                # noqa: E402
 from module_utils import homelab_freeze as freeze            # noqa: E402
 from module_utils import homelab_prepare as prepare          # noqa: E402
 from module_utils import homelab_system as system            # noqa: E402
@@ -190,7 +191,7 @@ class Once(Files):
         self.patch(unit.time, 'monotonic', lambda: self.now)
 
     def at_work(self, *units):
-        self.assertEqual(units, (system.UNIT, system.PREPARE_UNIT))
+        self.assertEqual(units, (call.UNIT, call.PREPARE_UNIT))
         self.asked.append(self.now)
         return set(units[1:]) if self.busy else set()
 

@@ -1,57 +1,132 @@
 """Tests of what a host says of its health: python3 -m unittest discover -s ansible/tests"""
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from unittest import mock
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
-from module_utils import homelab_health as health            # noqa: E402
+ROLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'roles', 'patching')
+sys.path.insert(0, ROLE)
+from module_utils import homelab_call as call                # noqa: E402
+from module_utils import homelab_doctor as doctor            # noqa: E402
 from module_utils.homelab_system import Failure              # noqa: E402
 
 # As systemd 252 prints it.
-LISTED = '''\
-homelab-patch.service loaded failed failed homelab-patch: upgrade of this host
-nginx.service         loaded failed failed A high performance web server
-data.mount            loaded failed failed /data
-'''
-SHOWN = '''\
-Id=data.mount
-StateChangeTimestamp=@1793534531
+SAID = '''\
+SystemState=degraded
+Id=homelab-patch.service
+StateChangeTimestamp=@1793534532
 
 Id=nginx.service
 StateChangeTimestamp=
+
+StateChangeTimestamp=@1793534531
+Id=data.mount
+'''
+READ = {'version': 1, 'state': 'degraded', 'failed_units': [
+    {'name': 'data.mount', 'since': 1793534531}, {'name': 'nginx.service', 'since': 0}]}
+PLAY = '''
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ask
+      homelab_patch: {action: health}
+      register: said
+    - name: Say
+      debug: {msg: "{{ said.homelab_health }}"}
+'''
+# In place of ssh: what it is asked is written down, what it would be configured to is real, and a host is this machine.
+SSH = '''#!/bin/sh
+echo "$@" >> "$0.asked"
+for last; do :; done
+case " $* " in *" -G "*) exec ssh -F none "$@" ;; esac
+exec sh -c "$last"
 '''
 
 
 class Health(unittest.TestCase):
-    def health(self, *, listed=(0, LISTED), shown=(0, SHOWN), state='degraded', systemd=True):
-        """What the host says when systemctl answers like this."""
-        self.asked = []
-
-        def run(argv, timeout):
-            self.assertLessEqual(timeout, 30)
-            self.asked.append(argv[1:])
-            code, out = {'list-units': listed, 'show': shown, 'is-system-running': (1, state + '\n')}[argv[1]]
-            return subprocess.CompletedProcess(argv, code, out, 'no bus\n' if code == 1 else '')
-        with mock.patch.object(health, 'run', run), mock.patch.object(health, 'has_systemd', lambda: systemd):
-            return health.health()
-
     def test_failed_units_and_since_when(self):
-        self.assertEqual(self.health(), {'version': 1, 'state': 'degraded', 'failed_units': [
-            {'name': 'data.mount', 'since': 1793534531}, {'name': 'nginx.service', 'since': 0}]})
-        self.assertEqual(self.asked[1][-3:], ['--', 'data.mount', 'nginx.service'])
-
-    def test_a_host_that_is_well(self):
-        self.assertEqual(self.health(listed=(0, ''), state='running'), {'version': 1, 'state': 'running', 'failed_units': []})
-        self.assertEqual(len(self.asked), 2)
+        self.assertEqual(call.read_health(0, SAID, ''), (READ, ''))
+        self.assertEqual(call.read_health(0, SAID.replace('\n', '\r\n'), ''), (READ, ''))       # by a terminal
+        self.assertEqual(call.read_health(0, 'a line of a profile\nSystemState=running\n', ''),
+                         ({'version': 1, 'state': 'running', 'failed_units': []}, ''))
 
     def test_no_answer_is_not_a_good_one(self):
-        for bad, words in (({'listed': (1, '')}, 'does not answer: no bus'), ({'listed': (124, '')}, 'exit code 124'),
-                           ({'shown': (1, '')}, 'does not answer'), ({'systemd': False}, 'systemd does not run on this host')):
-            with self.assertRaisesRegex(Failure, words):
-                self.health(**bad)
+        for said, words in (((1, SAID, 'no bus\n'), 'does not answer: no bus'), ((127, '', ''), 'exit code 127'), ((0, '', ''), 'exit code 0')):
+            health, problem = call.read_health(*said)
+            self.assertEqual(health, {})
+            self.assertIn(words, problem)
+
+    def test_the_doctor_asks_the_same(self):
+        def run(argv, timeout):
+            self.assertEqual(argv, ['sh', '-c', call.HEALTH])
+            return subprocess.CompletedProcess(argv, code, SAID, 'no bus\n')
+        with mock.patch.object(doctor, 'run', run), mock.patch.object(doctor, 'has_systemd', lambda: True):
+            code = 0
+            self.assertEqual(doctor.health(), READ)
+            code = 1
+            with self.assertRaisesRegex(Failure, 'no bus'):
+                doctor.health()
+        with mock.patch.object(doctor, 'has_systemd', lambda: False), self.assertRaisesRegex(Failure, 'does not run'):
+            doctor.health()
+
+
+@unittest.skipUnless(shutil.which('ansible-playbook') or os.environ.get('E2E_REQUIRED') == '1', 'no ansible-playbook here')
+class Task(unittest.TestCase):
+    """The task with the real Ansible."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        os.mkdir(self.folder + '/bin')
+        for name, text in (('play.yml', PLAY), ('ssh', SSH), ('bin/systemctl', '#!/bin/sh\n[ "$2" != --timestamp=unix ] || cat <<E\n%sE\n' % SAID)):
+            with open(os.path.join(self.folder, name), 'w', encoding='utf-8') as f:
+                f.write(text)
+            os.chmod(f.name, 0o755)
+
+    def play(self, *args, connection='ssh'):
+        """What Ansible printed, and the commands it gave ssh."""
+        environ = dict(os.environ, HOME=self.folder, PATH=self.folder + '/bin:' + os.environ['PATH'], ANSIBLE_ACTION_PLUGINS=ROLE + '/action_plugins',
+                       ANSIBLE_LIBRARY=ROLE + '/library', ANSIBLE_PIPELINING='1', ANSIBLE_SSH_EXECUTABLE=self.folder + '/ssh')
+        done = subprocess.run(['ansible-playbook', '-i', 'here,', '-c', connection, *args, self.folder + '/play.yml'], env=environ,
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        try:
+            with open(self.folder + '/ssh.asked', encoding='utf-8') as f:
+                asked = f.read().splitlines()
+        except FileNotFoundError:
+            asked = []
+        return done.stdout, asked
+
+    def test_the_host_is_asked(self):
+        said, _ = self.play(connection='local')
+        self.assertIn('"name": "data.mount"', said)
+        self.assertIn('"since": 1793534531', said)
+
+    def test_the_connection_is_a_new_one_and_its_keys_are_agreed_on_lightly(self):
+        said, asked = self.play()
+        self.assertIn('"name": "data.mount"', said)
+        self.assertIn(' -S none ', asked[-1])
+        default = subprocess.run(['ssh', '-F', 'none', '-G', 'here'], capture_output=True, text=True, check=True).stdout
+        default = next(line.split()[1] for line in default.splitlines() if line.startswith('kexalgorithms '))
+        if default.startswith('sntrup761'):
+            light = next(word for word in asked[-1].split() if word.startswith('KexAlgorithms='))[len('KexAlgorithms='):]
+            self.assertTrue(light.startswith('curve25519-sha256,sntrup761'), light)
+            self.assertEqual(sorted(light.split(',')), sorted(default.split(',')))      # none that was not allowed before
+
+    def test_what_is_configured_is_kept(self):
+        for kex in ('sntrup761x25519-sha512@openssh.com', 'diffie-hellman-group16-sha512,curve25519-sha256'):
+            said, asked = self.play('-e', 'ansible_ssh_common_args="-o KexAlgorithms=%s"' % kex)
+            self.assertIn('"name": "data.mount"', said)
+            self.assertEqual(asked[-1].count('KexAlgorithms='), 1, asked[-1])
+
+    def test_where_a_password_is_sent_the_keys_are_agreed_on_as_ever(self):
+        said, asked = self.play('-b', '-e', 'ansible_become_password=x')
+        self.assertIn('-S none', asked[-1], said)
+        self.assertNotIn('KexAlgorithms', asked[-1])
 
 
 if __name__ == '__main__':

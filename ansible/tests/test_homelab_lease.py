@@ -15,6 +15,7 @@ from unittest import mock
 sys.dont_write_bytecode = True
 ROLES = os.path.join(os.path.dirname(__file__), '..', 'roles')
 sys.path.insert(0, os.path.join(ROLES, 'patching'))
+from module_utils import homelab_call as call                # noqa: E402
 from module_utils import homelab_lease as lease              # noqa: E402
 from module_utils import homelab_system as system            # noqa: E402
 from module_utils import homelab_unit as unit                # noqa: E402
@@ -157,7 +158,7 @@ class Patching(Host):
         self.patch(unit.time, 'sleep', lambda _seconds: None)
 
     def start(self, run, _policy, _plan=None, _back=None):
-        self.assertNotIn(system.PULL, self.working)
+        self.assertNotIn(call.PULL, self.working)
         self.assertIn('run ' + run, self.forbidden())       # the lease comes first
         self.started.append(run)
         system.write_json(unit.REQUEST, {'run': run})
@@ -167,7 +168,7 @@ class Patching(Host):
         return unit.upgrade('a', {'lock_timeout': timeout}, 0)
 
     def test_a_pull_at_work_is_waited_for(self):
-        self.working.add(system.PULL)
+        self.working.add(call.PULL)
         waiting = self.upgrade()
         self.assertEqual((waiting['state'], self.started), ('running', []))
         self.assertIn('ansible-pull', waiting['msg'])
@@ -180,7 +181,7 @@ class Patching(Host):
         self.assertIn('run a', self.forbidden())        # over the restart that may come now
 
     def test_one_that_does_not_end_is_a_failure_before_anything_is_changed(self):
-        self.working.add(system.PULL)
+        self.working.add(call.PULL)
         self.upgrade()
         now = time.time
         with mock.patch.object(lease.time, 'time', lambda: now() + 301), self.assertRaises(system.Failure) as failure:
@@ -192,7 +193,7 @@ class Patching(Host):
         for answer, busy in (('ActiveState=inactive\n', False), ('ActiveState=failed\n', False), ('ActiveState=activating\n', True),
                              ('ActiveState=deactivating\n', True), ('', True)):
             with self.subTest(answer), mock.patch.object(system, 'run', lambda *_, **__: subprocess.CompletedProcess([], 0, answer, '')):
-                self.assertEqual(system.unit_active(system.PULL), busy)
+                self.assertEqual(system.unit_active(call.PULL), busy)
 
     def test_several_units_are_one_question(self):
         said = []

@@ -75,7 +75,13 @@ class Simulation(unittest.TestCase):
         self.assertEqual(self.sim['kept'], ['lab-conf', 'lab-kept', 'lab-other'])
 
     def test_nothing(self):
-        self.assertEqual(apt.parse_simulation(''), {'install': {}, 'remove': {}, 'kept': [], 'phased': []})
+        self.assertEqual(apt.parse_simulation(''), {'install': {}, 'remove': {}, 'kept': [], 'phased': [], 'unneeded': False})
+
+    def test_what_nothing_needs_any_more(self):
+        for text in ('The following package was automatically installed and is no longer required:\n  a\n',
+                     'The following packages were automatically installed and are no longer required:\n  a b\n',
+                     '2 packages were automatically installed and are no longer required.\n'):
+            self.assertTrue(apt.parse_simulation(text)['unneeded'], text)
 
 
 class Packages(unittest.TestCase):
@@ -248,8 +254,14 @@ class Metrics(unittest.TestCase):
 
 
 class Policy(unittest.TestCase):
-    def removable(self, mode, names):
+    def removable(self, mode, names, **upgrade):
+        """upgrade is what apt says of an upgrade: nothing to do, and whether something is needed no longer, if not given."""
+        self.asked = []
+
         def simulate(args, **_):
+            self.asked.append(args[0])
+            if args[0] == 'upgrade':
+                return dict({'rc': 0, 'install': {}, 'remove': {}, 'unneeded': bool(names)}, **upgrade)
             return {'remove': dict.fromkeys(args[1:] or names, '1')}
         with mock.patch.object(plan.apt, 'simulate', simulate):
             return plan.removable({'autoremove': mode, 'exclude': []}, '6.1.0-40-amd64')
@@ -260,6 +272,12 @@ class Policy(unittest.TestCase):
         self.assertEqual(self.removable('kernels', names), ['linux-headers-6.1.0-39-common', 'linux-image-6.1.0-39-amd64'])
         self.assertNotIn('linux-image-6.1.0-40-amd64', self.removable('all', names))
         self.assertIn('libold', self.removable('all', names))
+
+    def test_autoremove_is_asked_for_only_where_something_may_go(self):
+        self.assertEqual(self.removable('all', []), [])
+        self.assertEqual(self.asked, ['upgrade'])
+        for said in ({'rc': 100}, {'install': {'lab-app': {}}}, {'remove': {'lab-app': '1'}}):     # then it says nothing of now
+            self.assertEqual(self.removable('all', ['libold'], unneeded=False, **said), ['libold'], said)
 
     def test_space(self):
         policy = {'min_free_mib': {'/': 1 << 40, '/nowhere': 1 << 40}}

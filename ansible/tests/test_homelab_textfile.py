@@ -12,6 +12,7 @@ from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
+from module_utils import homelab_call as call                # noqa: E402
 from module_utils import homelab_cli as cli                  # noqa: E402
 from module_utils import homelab_metrics as metrics          # noqa: E402
 from module_utils import homelab_plan as plan                # noqa: E402
@@ -85,9 +86,9 @@ class Unknown(Host):
                 self.assertIs(REQUIRED(), want, (code, services))
 
     def test_our_own_units_are_no_reason(self):
-        said = ''.join('NEEDRESTART-SVC: %s\n' % name for name in system.OURS + ('cron.service',))
+        said = ''.join('NEEDRESTART-SVC: %s\n' % name for name in call.OURS + ('cron.service',))
         self.assertEqual(reboot.parse_needrestart(said)['services'], ['cron.service'])
-        self.assertIn(timer.SERVICE, system.OURS)
+        self.assertIn(timer.SERVICE, call.OURS)
 
 
 class Writers(Host):

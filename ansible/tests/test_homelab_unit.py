@@ -8,6 +8,7 @@ from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
+from module_utils import homelab_call as call                # noqa: E402
 from module_utils import homelab_lease as lease              # noqa: E402
 from module_utils import homelab_system as system            # noqa: E402
 from module_utils import homelab_unit as unit                # noqa: E402
@@ -40,9 +41,9 @@ class Run(unittest.TestCase):
 
     def at_work(self, *units):
         """What systemd says, once for all units: states has it for each question, and whether it is the unit that is at work."""
-        self.assertEqual(units, (system.UNIT, system.PREPARE_UNIT, system.PULL))
+        self.assertEqual(units, (call.UNIT, call.PREPARE_UNIT, call.PULL))
         self.asked.append(self.now)
-        return {system.UNIT} if self.states.pop(0) else set()
+        return {call.UNIT} if self.states.pop(0) else set()
 
     def sleep(self, seconds):
         self.now += seconds

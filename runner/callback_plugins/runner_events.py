@@ -8,6 +8,7 @@ import _thread
 import atexit
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import select
@@ -22,6 +23,7 @@ from ansible.executor.process.worker import WorkerProcess
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import connection_loader, shell_loader
 from ansible.release import __version__
+from ansible.template import Templar
 
 DOCUMENTATION = """
     name: runner_events
@@ -275,6 +277,9 @@ class CallbackModule(CallbackBase):
         for plugins, name in ((connection_loader, 'ssh'), (shell_loader, 'sh')):
             with contextlib.suppress(Exception):
                 plugins.get(name, class_only=True)
+        with contextlib.suppress(Exception):
+            Templar(loader=None).template('{{ 0 }}')
+        gc.freeze()     # or the first collection in each worker copies all that it shares with this process
         self.emit('playbook', {'path': os.path.abspath(playbook._file_name)}, dict(context.CLIARGS))
 
     def v2_playbook_on_play_start(self, play):

@@ -19,11 +19,11 @@ options:
       - C(prepare) has a unit plan and download the upgrade of a run, and waits for it. No package is changed.
       - C(upgrade) takes the host's lease, and has the unit run once for I(run), or goes on waiting for it; C(settle) judges the host after
         a reboot; C(record) writes the host's metrics, has units of the host write them from then on, marks the
-        result of I(run) as published and gives the lease up; C(health) returns I(homelab_health), what systemd says now;
-        C(doctor) returns I(homelab_doctor), what a run would stumble over.
+        result of I(run) as published and gives the lease up; C(doctor) returns I(homelab_doctor), what a run would stumble
+        over. C(health) is not the module's: the action plugin asks systemd, and returns I(homelab_health).
     type: str
     required: true
-    choices: [look, plan, prepare, upgrade, settle, record, health, doctor]
+    choices: [look, plan, prepare, upgrade, settle, record, doctor]
   run:
     description: Id of the run. Empty for C(look) makes one up, which is returned in the result.
     type: str

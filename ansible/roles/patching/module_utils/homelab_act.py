@@ -21,9 +21,6 @@ def answer(p, check):
 
 def act(p, check):
     """Carry out the action."""
-    if p['action'] == 'health':
-        from .homelab_health import health
-        return {'homelab_health': health()}
     if p['action'] == 'doctor':
         from .homelab_doctor import doctor
         return {'homelab_doctor': doctor(p['policy'])}

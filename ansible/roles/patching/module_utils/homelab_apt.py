@@ -11,12 +11,16 @@ from .homelab_system import Failure, read_text, run
 # Read only: no lock taken, no cache written.
 PRIVATE = ['-o', 'Debug::NoLocking=1', '-o', 'Dir::Cache::pkgcache=', '-o', 'Dir::Cache::srcpkgcache=']
 DATABASE = '/var/lib/dpkg'
+LISTS = '/var/lib/apt/lists'
 # For the unit, which may write apt's caches.
 LIVE = ['-o', 'Debug::NoLocking=1']
 
 INST = re.compile(r'^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)(?: ([^\[\)]*?))?(?: \[[^\]]*\])?\)')
 REMV = re.compile(r'^(?:Remv|Purg) (\S+)(?: \[([^\]]*)\])?')
 KEPT = 'The following packages have been kept back:'
+# apt-get lists what nothing needs any more whenever it plans anything, unless it is told not to.
+UNNEEDED = re.compile(r'\bno longer required\b')
+LISTED = ['-o', 'APT::Get::HideAutoRemove=false']
 # Below 1001: what is newer from elsewhere and installed already stays.
 SECURITY_FIRST = ('Package: *\nPin: release l=*security*\nPin-Priority: 990\n\n'
                   'Package: *\nPin: release a=*security*\nPin-Priority: 990\n\n')
@@ -30,7 +34,8 @@ def is_security(origins):
 
 
 def parse_simulation(text):
-    """What `apt-get -s` would do: {'install': {name: {from, to, origin, security}}, 'remove', 'kept', 'phased'}."""
+    """What `apt-get -s` would do: {'install': {name: {from, to, origin, security}}, 'remove', 'kept', 'phased'}, and
+    unneeded: whether something would be left that nothing needs."""
     install, gone = {}, {}
     for line in text.splitlines():
         m = INST.match(line)
@@ -41,7 +46,8 @@ def parse_simulation(text):
         m = REMV.match(line)
         if m:
             gone[m.group(1)] = m.group(2) or ''
-    return {'install': install, 'remove': gone, 'kept': section(text, KEPT), 'phased': section(text, PHASED)}
+    return {'install': install, 'remove': gone, 'kept': section(text, KEPT), 'phased': section(text, PHASED),
+            'unneeded': bool(UNNEEDED.search(text))}
 
 
 def section(text, header):
@@ -152,10 +158,24 @@ def pinned(text):
 
 
 def simulate(args, pins='', options=PRIVATE):
-    """Ask apt-get what it would do."""
+    """Ask apt-get what it would do. The answer is not to be changed: it is the same until dpkg or the lists have changed."""
+    return simulated(database_time(), lists_time(), tuple(args), pins, tuple(options))
+
+
+@functools.lru_cache(maxsize=4)
+def simulated(_when, _lists, args, pins, options):
+    """What simulate does: after an upgrade, two ask whether anything is left."""
     with pinned(pins) as (pinning, fds):
-        done = run(['apt-get', '-s'] + options + pinning + args, pass_fds=fds)
+        done = run(['apt-get', '-s', *LISTED, *options, *pinning, *args], pass_fds=fds)
     return dict(parse_simulation(done.stdout), rc=done.returncode, stderr=done.stderr, text=done.stdout)
+
+
+def lists_time():
+    """What tells whether the package lists have changed."""
+    try:
+        return os.stat(LISTS).st_mtime_ns
+    except OSError:
+        return time.monotonic_ns()
 
 
 def candidates(names, pins='', options=PRIVATE):

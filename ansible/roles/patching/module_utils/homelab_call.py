@@ -9,11 +9,19 @@ ANSWER = 'homelab-patch-answer '
 # On standard error, before anything is done: a link that is lost from here on was lost to a host that had answered.
 BEGUN = 'homelab-patch-begun'
 
+# Units of ours on a host.
+UNIT = 'homelab-patch.service'
+PREPARE_UNIT = 'homelab-patch-prepare.service'
+PULL = 'homelab-ansible-pull.service'
+# They end by themselves: whether they run old code, or failed, says nothing about the host.
+OURS = (UNIT, PREPARE_UNIT, PULL, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
+        'homelab-patch-orchestrate-resume.service')
+
 # What an answer may have. Ansible acts on names of its own in a result, such as add_host: no host is to say those.
 SAYS = ('changed', 'failed', 'failure', 'msg', 'skipped', 'warnings', 'state', 'progress', 'result', 'begun', 'restarted', 'recorded',
-        'homelab_health', 'homelab_doctor')
+        'homelab_doctor')
 
-ACTIONS = ['look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'health', 'doctor']
+ACTIONS = ['look', 'plan', 'prepare', 'upgrade', 'settle', 'record', 'doctor']
 
 POLICY = {
     'upgrade_type': {'type': 'str', 'choices': ['security', 'security_only', 'dist'], 'required': True},
@@ -56,6 +64,23 @@ ARGUMENTS = {
     'success': {'type': 'bool', 'default': False},
     'held': {'type': 'bool', 'default': False},
 }
+
+# In a shell: systemd's state, and the units that have failed, each with since when.
+HEALTH = ("systemctl show --property=SystemState && "
+          "systemctl show --timestamp=unix --property=Id,StateChangeTimestamp --state=failed '*'")
+
+
+def read_health(code, out, err):
+    """What HEALTH has said, version 1: systemd's state, and its failed units, ours left out, each with the Unix time since when (0:
+    not known). And '', or why that is not known: no answer is not a good one."""
+    blocks = [dict(line.split('=', 1) for line in block.splitlines() if '=' in line)
+              for block in '\n'.join(out.splitlines()).split('\n\n')]
+    state = next((block['SystemState'] for block in blocks if 'SystemState' in block), '')
+    if code != 0 or not state:
+        return {}, 'systemd does not answer: %s' % (err.strip() or 'exit code %d' % code)
+    since = {block['Id']: block.get('StateChangeTimestamp', '')[1:] for block in blocks if 'Id' in block}     # @1793534531
+    return {'version': 1, 'state': state, 'failed_units': [
+        {'name': name, 'since': int(since[name]) if since[name].isdigit() else 0} for name in sorted(set(since) - set(OURS))]}, ''
 
 
 def version(sources):

@@ -9,7 +9,8 @@ import re
 from . import homelab_apt as apt
 from . import homelab_freeze as freeze
 from . import homelab_reboot as reboot
-from .homelab_system import OURS, caller, read_text, run
+from .homelab_call import OURS
+from .homelab_system import caller, read_text, run
 
 INFO = '/var/lib/dpkg/info'
 SERVICE = re.compile(r'/([^/\n]+\.service)$', re.M)

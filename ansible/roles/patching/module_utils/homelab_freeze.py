@@ -10,7 +10,8 @@ import time
 
 from . import homelab_apt as apt
 from . import homelab_replaced as replaced
-from .homelab_lists import LISTS, TIMEOUTS
+from .homelab_apt import LISTS
+from .homelab_lists import TIMEOUTS
 from .homelab_system import Failure, read_json, read_text, remove_tree, run, tail, write_json
 
 # Not below the state directory, which is ours alone: apt downloads as the user _apt.

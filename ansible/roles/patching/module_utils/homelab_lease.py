@@ -5,7 +5,8 @@ systemd, before it reads the lease. Whichever comes first, one of the two sees t
 """
 import time
 
-from .homelab_system import LEASE, PULL, Failure, boot_id, read_json, remove, write_json
+from .homelab_call import PULL
+from .homelab_system import LEASE, Failure, boot_id, read_json, remove, write_json
 
 # Seconds. A watch renews it every minute; it outlasts a link that is lost, and a restart of the host until it is judged.
 # Whoever dies and never comes back keeps the host from being converged for no longer than this.

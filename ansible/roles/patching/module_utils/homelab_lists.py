@@ -6,10 +6,9 @@ import os
 import re
 import time
 
-from .homelab_apt import PRIVATE, first_error
+from .homelab_apt import LISTS, PRIVATE, first_error
 from .homelab_system import STATE, Failure, read_text, run, tail, write_durable
 
-LISTS = '/var/lib/apt/lists'
 # When all of Debian's sources were last reached, as far as we saw. Times of apt's own files do not tell: they are the
 # archive's, or those of an attempt of which one source, whichever, went well.
 STAMP = STATE + '/lists-refreshed'

@@ -69,7 +69,7 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
     kept = [n for n in sim['kept'] if n not in holds and n not in excluded]
     versions = apt.candidates(sorted(set(holds + kept + excluded)), first, options)
     return {
-        'command': command, 'pins': pins, 'install': sim['install'], 'remove': sim['remove'],
+        'command': command, 'pins': pins, 'install': sim['install'], 'remove': sim['remove'], 'unneeded': sim['unneeded'],
         'excluded': [{'name': n, 'from': have.get(n, ''), 'to': versions.get(n, ('', ''))[1]} for n in excluded],
         'held': [{'name': n, 'installed': versions.get(n, ('', ''))[0], 'candidate': versions.get(n, ('', ''))[1]}
                  for n in holds],
@@ -156,6 +156,10 @@ def removable(policy, release, options=apt.PRIVATE, found=None):
     Never the running kernel, never an excluded package, and never one that would take others along.
     """
     if policy['autoremove'] == 'none':
+        return []
+    # by now: what pending asks as well. Where it would change anything, it says nothing about now.
+    seen = found or apt.simulate(COMMANDS['security'], options=options)
+    if not seen['unneeded'] and (found or (seen['rc'] == 0 and not seen['install'] and not seen['remove'])):
         return []
     if found:
         sim = apt.simulate(found['command'] + ['--auto-remove'], found['pins'], options)

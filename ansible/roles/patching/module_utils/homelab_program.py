@@ -11,10 +11,10 @@ def texts():
     import inspect      # here: it takes as long to load as all of ours
     # here, because they import us
     from . import (homelab_act, homelab_apt, homelab_call, homelab_cli, homelab_doctor, homelab_forecast, homelab_freeze,
-                   homelab_health, homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_prepare, homelab_program,
+                   homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_prepare, homelab_program,
                    homelab_reboot, homelab_replaced, homelab_rollback, homelab_system, homelab_timer, homelab_unit, homelab_upgrade)
     modules = (homelab_act, homelab_apt, homelab_call, homelab_cli, homelab_doctor, homelab_forecast, homelab_freeze,
-               homelab_health, homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_prepare, homelab_program,
+               homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_prepare, homelab_program,
                homelab_reboot, homelab_replaced, homelab_rollback, homelab_system, homelab_timer, homelab_unit, homelab_upgrade)
     return {m.__name__.rpartition('.')[2] + '.py': inspect.getsource(m) for m in modules}
 

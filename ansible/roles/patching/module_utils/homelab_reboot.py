@@ -3,7 +3,8 @@ import os
 import re
 
 from .homelab_apt import installed
-from .homelab_system import FUTILE, OURS, boot_id, read_json, read_text, remove, run, write_json
+from .homelab_call import OURS
+from .homelab_system import FUTILE, boot_id, read_json, read_text, remove, run, write_json
 
 KERNEL_PACKAGE = re.compile(r'^(?:linux-image|pve-kernel|proxmox-kernel)-(\d.*?)(?:-unsigned|-signed)?$')
 # 6.1.0-40-amd64, 6.12.48+deb13-cloud-amd64, 6.8.12-4-pve: a version and a flavour

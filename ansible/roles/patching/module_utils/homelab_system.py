@@ -11,6 +11,8 @@ import re
 import subprocess
 import time
 
+from .homelab_call import OURS, UNIT
+
 STATE = '/var/lib/homelab-patch'        # 0700; everything of ours on the host
 REQUEST = STATE + '/request.json'       # what the unit was asked to do
 PREPARE = STATE + '/prepare.json'       # what the unit that prepares was asked to do
@@ -26,13 +28,6 @@ LOCK = STATE + '/lock'
 REPLACED = STATE + '/replaced'           # by run, the .debs of what it replaced
 LEASE = STATE + '/lease.json'           # who keeps ansible-pull away from this host, and for how long
 HOLD = '/etc/homelab/MAINTENANCE'
-UNIT = 'homelab-patch.service'
-PREPARE_UNIT = 'homelab-patch-prepare.service'
-PULL = 'homelab-ansible-pull.service'
-# Units of ours that end by themselves: whether they run old code, or failed, says nothing about the host.
-OURS = (UNIT, PREPARE_UNIT, PULL, 'homelab-patch-prom.service', 'homelab-patch-notify.service', 'homelab-patch-orchestrate.service',
-        'homelab-patch-orchestrate-resume.service')
-
 # Nothing may ask a question, and parsers need English.
 ENV = {
     'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',

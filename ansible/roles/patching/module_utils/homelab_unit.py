@@ -3,11 +3,11 @@ import os
 import time
 
 from . import homelab_apt, homelab_lease, homelab_metrics, homelab_plan, homelab_reboot, homelab_timer
-from .homelab_call import PROGRAM
+from .homelab_call import PREPARE_UNIT, PROGRAM, PULL, UNIT
 from .homelab_program import install
-from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARE_UNIT, PREPARED, PROGRESS, PULL, REQUEST, RESULT, UNIT,
-                             Failure, at_work, boot_id, caller, empty_result, failed_units, finished_starting, has_systemd, locked,
-                             read_json, read_text, remove, run, unit_properties, write_json)
+from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARED, PROGRESS, REQUEST, RESULT, Failure, at_work, boot_id,
+                             caller, empty_result, failed_units, finished_starting, has_systemd, locked, read_json, read_text,
+                             remove, run, unit_properties, write_json)
 
 # Seconds between two looks at the files of a unit at work, and between two questions to systemd about it.
 LOOK, ASK = 0.1, 2

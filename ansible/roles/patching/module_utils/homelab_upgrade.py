@@ -2,7 +2,6 @@
 import contextlib
 import errno
 import fcntl
-import glob
 import os
 import signal
 import struct
@@ -252,7 +251,8 @@ def restart_command(name):
 
 def dist_files():
     """New versions of configuration files that dpkg or ucf has put beside the operator's own."""
-    return [p for e in ('dpkg-dist', 'dpkg-new', 'ucf-dist') for p in glob.glob('/etc/**/*.' + e, recursive=True)]
+    return [os.path.join(folder, name) for folder, _, names in os.walk('/etc') for name in names
+            if name.endswith(('.dpkg-dist', '.dpkg-new', '.ucf-dist'))]
 
 
 def wait_for_locks(timeout):

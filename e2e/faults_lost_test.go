@@ -181,7 +181,7 @@ func favourite(lab *e2e.Lab, host, unit string) {
 
 // favour says how much the kernel likes to kill what Ansible runs on a host just now.
 func favour(lab *e2e.Lab, host string, score int) {
-	lab.Shell(host, fmt.Sprintf("for p in $(pgrep -f '[h]omelab-patch call$'); do echo %d >/proc/$p/oom_score_adj || true; done", score))
+	lab.Shell(host, fmt.Sprintf("for p in $(pgrep -f '[h]omelab_patch.* call$'); do echo %d >/proc/$p/oom_score_adj || true; done", score))
 }
 
 // starve leaves a host 4 MiB, and has something take more: the kernel kills what favourite named, until it fits.

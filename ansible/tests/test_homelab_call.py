@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 from unittest import mock
 
 sys.dont_write_bytecode = True
@@ -157,8 +158,10 @@ class Task(unittest.TestCase):
         return done.stdout
 
     def put(self, text):
-        with open(self.program, 'w', encoding='utf-8') as f:
-            f.write(text)
+        """Have the program do this."""
+        with zipfile.ZipFile(self.program, 'w') as archive:
+            archive.writestr('homelab_patch/__init__.py', '')
+            archive.writestr('homelab_patch/homelab_cli.py', text + '\ndef main(argv): return 0\n')
 
     def test_without_a_program_the_module_is_sent(self):
         self.assertIn('"msg": "r1 1"', self.play())
@@ -190,9 +193,13 @@ class Task(unittest.TestCase):
         self.assertIn('No space left on device', said)
 
     def test_where_the_program_is_damaged_the_module_is_sent(self):
-        for text in ('', 'no Python', 'import os; os.kill(os.getpid(), 11)\n'):
+        for text in ('no Python', 'import os; os.kill(os.getpid(), 11)\n'):
             self.put(text)
             self.assertIn('"msg": "r1 1"', self.play(), text)
+        for data in (b'', b'no zip'):
+            with open(self.program, 'wb') as f:
+                f.write(data)
+            self.assertIn('"msg": "r1 1"', self.play(), data)
 
     def test_without_pipelining_the_module_is_sent(self):
         self.put('import sys; sys.exit("never asked")\n')

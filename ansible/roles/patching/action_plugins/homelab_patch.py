@@ -180,8 +180,7 @@ class ActionModule(ActionBase):
         """The answer of the host's program, or None if the module has to be sent."""
         _, arguments = self.validate_argument_spec(argument_spec=CALL.ARGUMENTS)
         asked = {'version': VERSION, 'arguments': arguments, 'check': bool(self._task.check_mode)}
-        # -S: it needs nothing of what site-packages has, and starts without looking there
-        done = self._low_level_execute_command('/usr/bin/python3 -IS %s call' % CALL.PROGRAM, in_data=json.dumps(asked).encode())
+        done = self._low_level_execute_command(CALL.COMMAND, in_data=json.dumps(asked).encode())
         said = [line for line in done['stdout'].splitlines() if line.startswith(CALL.ANSWER)]
         if done['rc'] == 0 and said:
             answer = json.loads(said[-1][len(CALL.ANSWER):])

@@ -2,6 +2,10 @@
 controller loads it as well."""
 
 PROGRAM = '/usr/local/lib/homelab-patch/homelab-patch'
+# How the role asks it, in a shell. Not by the path of the program: needrestart would read what we and all that we import import
+# while we wait for it, which takes as long as all of its other work. -S: we need nothing of site-packages, and do not look there.
+COMMAND = ("/usr/bin/python3 -IS -c 'import sys; sys.path.insert(0, \"%s\"); "
+           "from homelab_patch.homelab_cli import main; sys.exit(main(sys.argv[1:]))' call" % PROGRAM)
 # Of `call`: we are another version than the one that is asked for. EX_PROTOCOL of sysexits.h.
 OTHER_VERSION = 76
 # Before the answer, because a login shell may print as well.

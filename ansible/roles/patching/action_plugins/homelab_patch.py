@@ -159,8 +159,8 @@ class ActionModule(ActionBase):
         if connection.get_option('password') or (connection.become and connection.become.get_option('become_pass')):
             return ''
         try:
-            asked = connection._build_command(connection.get_option('ssh_executable'), 'ssh', '-G', connection.host)
-            said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout.decode()
+            asked = connection._build_command(connection.get_option('ssh_executable'), 'ssh', '-G', connection.get_option('host'))
+            said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=10).stdout.decode()
             first, *others = re.search(r'^kexalgorithms (\S+)$', said, re.M).group(1).split(',')
         except Exception:       # not a way to ask this one: then it is as it is
             return ''

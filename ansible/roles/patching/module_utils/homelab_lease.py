@@ -31,7 +31,7 @@ def take(run_id, restart=False):
     return since
 
 
-def wait_for_pull(run_id, since, timeout):
+def limit_pull(run_id, since, timeout):
     """Of a pull that is at work, and was when the lease was in hand: Failure when that has lasted for too long."""
     if time.time() - since > timeout:
         raise Failure('pull', '%s is still at work on the host after %d s: let it finish, or stop it; nothing was changed for '

@@ -12,6 +12,7 @@ from .homelab_system import (APT_STATUS, BEFORE, PREPARE, PREPARED, PROGRESS, RE
 # Seconds between two looks at the files of a unit at work, and between two questions to systemd about it.
 LOOK, ASK = 0.1, 2
 
+
 def start(run_id, policy, plan=None, back=None):
     """Start the unit for this run; whether that changed the program. Called with the lock held: nobody else starts one.
 
@@ -41,24 +42,28 @@ def prepare(run_id, policy, wait, plan):
     deadline, ask = time.monotonic() + wait, 0
     while True:
         with locked():
-            # the unit writes it last
-            if (read_json(PREPARED) or {}).get('attempt') == plan['attempt']:
-                return {'state': 'done', 'result': read_json(PREPARED)['result']}
-            if time.monotonic() >= ask:
-                ask = time.monotonic() + ASK
-                if not at_work(UNIT, PREPARE_UNIT):
-                    report = read_json(PREPARED) or {}      # it may have ended since we looked
-                    if report.get('attempt') == plan['attempt']:
-                        return {'state': 'done', 'result': report['result']}
+            result = prepared(plan['attempt'])
+            if not result and time.monotonic() >= ask:
+                active, ask = at_work(UNIT, PREPARE_UNIT), time.monotonic() + ASK
+                result = prepared(plan['attempt'])      # it may have ended since we looked
+                if not result and not active:
                     if (read_json(PREPARE) or {}).get('attempt') == plan['attempt']:
                         raise Failure('prepare', 'what prepares the host ended without a result: look at journalctl -u '
                                       + PREPARE_UNIT)
                     install()
                     write_json(PREPARE, {'run': run_id, 'attempt': plan['attempt'], 'policy': policy, 'plan': plan})
                     transient(PREPARE_UNIT, 'homelab-patch: plan and download of this host', 'prepare', ())
+        if result:
+            return {'state': 'done', 'result': result}
         if time.monotonic() >= deadline:
             return {'state': 'running', 'msg': 'planning and downloading'}
         time.sleep(LOOK)
+
+
+def prepared(attempt):
+    """The result of the unit that prepares, which it writes last; None if this attempt has none yet."""
+    report = read_json(PREPARED) or {}
+    return report['result'] if report.get('attempt') == attempt else None
 
 
 def transient(unit, description, command, properties):
@@ -107,7 +112,7 @@ def upgrade(run_id, policy, wait, plan=None, back=None):
                     return {'state': 'done', 'changed': True, 'result': lost(run_id)}
                 pulling = PULL in active
                 if pulling:
-                    homelab_lease.wait_for_pull(run_id, since, policy['lock_timeout'])
+                    homelab_lease.limit_pull(run_id, since, policy['lock_timeout'])
                 if not pulling and PREPARE_UNIT not in active:      # it may be at work still, after a lost link
                     changed, ask = start(run_id, policy, plan, back), time.monotonic() + ASK
         if time.monotonic() >= deadline:

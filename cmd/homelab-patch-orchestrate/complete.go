@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,16 @@ func (j *job) completeHost(c *cobra.Command, args []string, _ string) ([]cobra.C
 		return nil, noFile
 	}
 	return slices.Collect(maps.Values(j.foreseen(c).hosts)), noFile
+}
+
+// completeLimit completes the last part of a pattern of hosts.
+func (j *job) completeLimit(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	hosts, directive := j.completeHost(c, nil, "")
+	before := typed[:strings.LastIndexAny(typed, ",:!&")+1]
+	for i := range hosts {
+		hosts[i] = before + hosts[i]
+	}
+	return hosts, directive
 }
 
 // completeWave completes --wave, with the hosts of each.

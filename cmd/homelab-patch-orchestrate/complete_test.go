@@ -65,6 +65,9 @@ func TestComplete(t *testing.T) {
 			t.Errorf("%s: %q %s, want %q", line, got, directive, want)
 		}
 	}
+	if got, _ := b.completed("run", "--config", "settings.yaml", "--limit", "web,!"); strings.Join(got, " ") != "web,!ctl\twave 2 web,!db\twave 1 web,!web\twave 0" {
+		t.Errorf("a pattern: %q", got)
+	}
 	if got, directive := b.completed("run", "--config", ""); len(got) > 0 || directive != ":0" {
 		t.Errorf("a file: %q %s", got, directive)
 	}

@@ -62,7 +62,7 @@ func (j *job) targetFlags(c *cobra.Command) {
 	f.SortFlags = false
 	f.StringVar(&j.limit, "limit", "", "patch only the hosts that match this Ansible `PATTERN`; it only narrows")
 	f.IntVar(&j.wave, "wave", 0, "patch only wave `N`")
-	c.RegisterFlagCompletionFunc("limit", j.completeHost)
+	c.RegisterFlagCompletionFunc("limit", j.completeLimit)
 	c.RegisterFlagCompletionFunc("wave", j.completeWave)
 	j.sourceFlags(c)
 }

@@ -62,6 +62,12 @@ func ended(t *testing.T, lab *e2e.Lab, n int, timeout time.Duration) report {
 		return nil
 	})
 	e2e.Eventually(t, time.Minute, "its process has ended", func() error {
+		// and finalize after it, which would wait for the lock that is tried here
+		for state := range strings.Lines(lab.Run(t.Context(), controller, "systemctl", "is-active", "homelab-patch-orchestrate.service", "homelab-patch-orchestrate-resume.service").Stdout) {
+			if state = strings.TrimSpace(state); state != "inactive" && state != "failed" {
+				return fmt.Errorf("its unit is %s", state)
+			}
+		}
 		if out := lab.Run(t.Context(), controller, "flock", "-n", stateDir+"/lock", "true"); out.Code != 0 {
 			return errors.New("the lock is held")
 		}

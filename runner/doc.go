@@ -92,7 +92,8 @@
 // keepalives (a dead link is noticed in some 10 seconds), PrivateKey is used,
 // ssh masters live in a folder of the run and end with it (or of
 // Playbook.Connections), and the process that waits for forks looks for what
-// they have done every 10 ms, not every 1 ms. Masters on a
+// they have done every 10 ms, every 100 ms while they have done nothing for
+// a second, not every 1 ms. Masters on a
 // control path of the operator's are left alone.
 //
 // # The environment it owns

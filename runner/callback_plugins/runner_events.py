@@ -36,6 +36,9 @@ MSG = 2000   # characters of a failure's reason in the head
 NAME = 500   # characters of a name in the head
 GRACE = 5    # seconds between asking the run to end and ending it
 LOOK = 500   # milliseconds between two looks at the workers
+# Seconds between two looks of Ansible's at what has come from its forks, while something comes and when nothing did for a while:
+# each goes through all hosts of a play, and at Ansible's own 1 ms keeps a sixth of a core busy with it.
+BUSY, IDLE = 0.01, 0.1
 LATE = 5     # seconds that the result of a worker that was killed may still be on its way
 PR_SET_PDEATHSIG = 1    # prctl(2)
 
@@ -126,9 +129,8 @@ class CallbackModule(CallbackBase):
 
     def __init__(self):
         super().__init__()
-        # Where nobody says otherwise: at 1 ms the process that waits for its forks keeps a sixth of a core busy with it.
-        if constants.DEFAULT_INTERNAL_POLL_INTERVAL == 0.001:
-            constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.01
+        self.paced = constants.DEFAULT_INTERNAL_POLL_INTERVAL == 0.001  # nobody says otherwise
+        self.last = 0
         self.play = ''
         self.began = {}
         self.workers = {}
@@ -170,6 +172,8 @@ class CallbackModule(CallbackBase):
         """Ends the run when nobody listens any more: the starter died. Until then looks after the workers."""
         while not self.orphaned(LOOK):
             self.look()
+            if self.paced and time.monotonic() - self.last > 1:
+                constants.DEFAULT_INTERNAL_POLL_INTERVAL = IDLE
         self.sweep(signal.SIGINT)
         # Not by a signal: the starter's death sent one already, and 2.19 leaves
         # the second one to the kernel, which would spare the workers.
@@ -227,6 +231,8 @@ class CallbackModule(CallbackBase):
                 pass
 
     def emit(self, kind, head, data=None):
+        if self.paced:
+            self.last, constants.DEFAULT_INTERNAL_POLL_INTERVAL = time.monotonic(), BUSY
         line = dict(kind=kind, time=time.time(), **head)
         text = json.dumps(line, default=opaque, separators=(',', ':'))
         if data is not None:

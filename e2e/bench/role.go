@@ -123,8 +123,8 @@ func (b *bench) role(p *page) error {
 		}
 		p.profile(fmt.Sprintf("`run` on %d hosts, the last one", hosts), profile)
 		p.fleet(fmt.Sprintf("`run` ÷ the usual playbook, wall, %d hosts, small packages", hosts), "s", wall(c[ours]), wall(c[usual]), 0.60,
-			"Three small packages a host, lists that have changed, no reboot, hosts in one wave. `run` as it ships: planned and downloaded "+
-				"before the wave, every check, failed units asked for after it. The other is "+
+			"Three small packages a host, lists that have changed, no reboot, hosts in one wave. `run --wave 0` as it ships: every check, failed units "+
+				"asked for after it; versions are planned before a wave where there are others to come, which is in the row of the controller. The other is "+
 				"[this playbook](../e2e/bench/testdata/lab/usual.yml) with Ansible's default settings: facts, `update_cache`, `upgrade`, stat, reboot.")
 		p.fleet(fmt.Sprintf("`run` ÷ plain ssh, wall, %d hosts, small packages", hosts), "s", wall(c[ours]), wall(c[floor]), 2.5,
 			"The same against [`apt-get update && apt-get -y upgrade`](../e2e/bench/testdata/lab/floor.sh) by ssh on all hosts at a time, "+
@@ -136,8 +136,8 @@ func (b *bench) role(p *page) error {
 		return err
 	}
 	p.fleet(fmt.Sprintf("`run` ÷ the usual playbook, wall, %d hosts, the controller last", hosts), "s", wall(c[ours]), wall(c[usual]), 0,
-		"One of the hosts is the controller, which has a wave of its own: nine hosts, a look at their units, then the controller. The "+
-			"other does all ten at a time. What a wave more costs.")
+		"A full run. One of the hosts is the controller, which has a wave of its own: all plan and download, then nine hosts, a look at their units, the "+
+			"controller, and a look at its own. The other does all ten at a time. What a second wave costs, and that it gets what the first one got.")
 	return nil
 }
 

@@ -150,7 +150,7 @@ func TestCarriedPlaybook(t *testing.T) {
 	}
 	dir := put(t, map[string]string{
 		"ansible.cfg": "[ssh_connection]\nssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ControlPath=/x\nssh_extra_args = -o Tag=cfg\n",
-		"ssh":         "#!/bin/sh\necho \"$@\" >> \"$(dirname \"$0\")/asked\"\nexit 255\n",
+		"ssh":         "#!/bin/sh\ncase \" $* \" in *\" -G \"*) exit 1 ;; esac\necho \"$@\" >> \"$(dirname \"$0\")/asked\"\nexit 255\n",
 	})
 	hosts := "[patching_targets]\nfar\nown ansible_ssh_extra_args='-o Tag=host'\n[all:vars]\nansible_python_interpreter=/usr/bin/python3\nansible_ssh_executable=" + dir + "/ssh\n"
 	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts), 0o600); err != nil {
@@ -175,5 +175,7 @@ func TestCarriedPlaybook(t *testing.T) {
 		return // what this machine's systemd says is no test's to judge
 	}
 	dir = put(t, map[string]string{"hosts": "[patching_targets]\nhere ansible_connection=local ansible_python_interpreter=/usr/bin/python3 ansible_become=false\n"})
-	says(t, ask(dir, "here"), "\x00", "here: it cannot be asked for failed units: systemd does not run on this host")
+	if err := ask(dir, "here"); err == nil || !strings.HasPrefix(err.Error(), "here: it cannot be asked for failed units: systemd does not answer: ") {
+		t.Errorf("without systemd: %v", err)
+	}
 }

@@ -20,6 +20,7 @@ from module_utils import homelab_plan as plan                # noqa: E402
 from module_utils import homelab_program as program          # noqa: E402
 from module_utils import homelab_unit as unit                # noqa: E402
 from module_utils.homelab_system import empty_result         # noqa: E402
+from playing import Playing                               # noqa: E402
 
 
 def sources():
@@ -128,14 +129,11 @@ PLAY = '''
 '''
 
 
-@unittest.skipUnless(shutil.which('ansible-playbook') or os.environ.get('E2E_REQUIRED') == '1', 'no ansible-playbook here')
-class Task(unittest.TestCase):
+class Task(Playing):
     """The task with the real Ansible; the host's program is another path, so that this machine has none."""
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
+        super().setUp()
         role = shutil.copytree(ROLE, os.path.join(self.folder, 'roles', 'patching'))
         self.program = os.path.join(self.folder, 'program')
         path = os.path.join(role, 'module_utils', 'homelab_call.py')

@@ -1,9 +1,7 @@
 """Tests of what a host says of its health: python3 -m unittest discover -s ansible/tests"""
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 from unittest import mock
 
@@ -13,6 +11,7 @@ sys.path.insert(0, ROLE)
 from module_utils import homelab_call as call                # noqa: E402
 from module_utils import homelab_doctor as doctor            # noqa: E402
 from module_utils.homelab_system import Failure              # noqa: E402
+from playing import Playing                               # noqa: E402
 
 # As systemd 252 prints it.
 SAID = '''\
@@ -74,14 +73,11 @@ class Health(unittest.TestCase):
             doctor.health()
 
 
-@unittest.skipUnless(shutil.which('ansible-playbook') or os.environ.get('E2E_REQUIRED') == '1', 'no ansible-playbook here')
-class Task(unittest.TestCase):
+class Task(Playing):
     """The task with the real Ansible."""
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
+        super().setUp()
         os.mkdir(self.folder + '/bin')
         for name, text in (('play.yml', PLAY), ('ssh', SSH), ('bin/systemctl', '#!/bin/sh\n[ "$2" != --timestamp=unix ] || cat <<E\n%sE\n' % SAID)):
             with open(os.path.join(self.folder, name), 'w', encoding='utf-8') as f:

@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import unittest
+
+from playing import Playing
 
 ANSIBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
 ROLE = os.path.join(ANSIBLE, 'roles', 'patching')
@@ -74,12 +75,9 @@ PUBLISH = '''
 '''
 
 
-@unittest.skipUnless(shutil.which('ansible-playbook') or os.environ.get('E2E_REQUIRED') == '1', 'no ansible-playbook here')
-class Messages(unittest.TestCase):
+class Messages(Playing):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
+        super().setUp()
         self.program = self.write('program', PROGRAM, 0o755)
         self.ssh = self.write('ssh', SSH, 0o755)
 

@@ -1,7 +1,7 @@
 """One action on this host and its answer, whoever asks: Ansible's module, or the installed program."""
 from .homelab_system import Failure
 
-# What an action needs is loaded with it: a look at failed units, for instance, needs little, and is asked of all hosts.
+# What only one action needs is loaded with it.
 
 
 def answer(p, check):

@@ -53,9 +53,10 @@ type wave struct {
 	deadline time.Duration
 	hosts    []string
 
-	begun  bool
-	offset int // of the events that came
-	broke  string
+	begun   bool
+	refused error // the last answer that was a no, since it was heard of: that tells more than how a later question broke
+	offset  int   // of the events that came
+	broke   string
 }
 
 // events are those of the wave, which is begun if it was not. Where the stream breaks they go on at the offset it had come to.
@@ -64,12 +65,15 @@ func (v *wave) events(ctx context.Context) iter.Seq2[runner.Event, error] {
 		last, why := time.Now(), error(nil)
 		for ctx.Err() == nil {
 			if since := time.Since(last); since > v.deadline {
+				if v.refused != nil {
+					why = v.refused
+				}
 				yield(runner.Event{}, fmt.Errorf("%w for %s (%w)", errGone, v.deadline, why))
 				return
 			}
 			call, cancel := context.WithCancel(ctx)
 			alive := time.AfterFunc(v.deadline-time.Since(last), cancel)
-			heard := func() { last = time.Now(); alive.Reset(v.deadline) }
+			heard := func() { last, v.refused = time.Now(), nil; alive.Reset(v.deadline) }
 			var over bool
 			over, why = v.listen(call, heard, yield)
 			alive.Stop()
@@ -141,7 +145,8 @@ func (v *wave) ask(ctx context.Context, method, query string, body io.Reader) (*
 	if answer.StatusCode != http.StatusOK {
 		said, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
 		answer.Body.Close()
-		return nil, fmt.Errorf("%s: %s", answer.Status, bytes.TrimSpace(said))
+		v.refused = fmt.Errorf("%s: %s", answer.Status, bytes.TrimSpace(said))
+		return nil, v.refused
 	}
 	return answer, nil
 }

@@ -2,12 +2,17 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -67,6 +72,25 @@ func control() int {
 		return 1
 	}
 	return 0
+}
+
+// What a far end said last is why it was given up, and not that it was asked once more when the time was over.
+func TestGoneSays(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			http.Error(w, "somebody else is at it", http.StatusConflict)
+			return
+		}
+		io.Copy(io.Discard, r.Body) // it is told of the end of the request only after this
+		<-r.Context().Done()
+	}))
+	defer far.Close()
+	_, err := Engine{far.URL, 100 * time.Millisecond}.Run(t.Context(), worldWave(), nil)
+	if !errors.Is(err, errGone) || !strings.Contains(err.Error(), "somebody else is at it") {
+		t.Errorf("it says %v", err)
+	}
 }
 
 // What the far end has done outlives it: its next process tells of it, and does nothing again. What it was killed in the middle

@@ -162,8 +162,12 @@ func (f *Forwarder) task(ctx context.Context, e runner.Event) error {
 	if tags == nil {
 		tags = []string{}
 	}
+	name := e.Task
+	if e.Role != "" { // as ARA's own plugin has it
+		name = e.Role + " : " + name
+	}
 	id, _, err := f.create(ctx, "tasks", map[string]any{
-		"playbook": f.cur().ID, "play": o.Play, "file": file, "name": limit(e.Task, 1<<10), "action": limit(e.Action, 1<<10),
+		"playbook": f.cur().ID, "play": o.Play, "file": file, "name": limit(name, 1<<10), "action": limit(e.Action, 1<<10),
 		"lineno": line, "tags": tags, "handler": e.Handler, "status": "running", "started": stamp(e.Time),
 	}, query{"playbook": f.cur().ID, "play": o.Play}.started(stamp(e.Time)), nil)
 	if err == nil {

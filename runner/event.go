@@ -50,7 +50,8 @@ type Event struct {
 	Version   string   // of ansible-core, on KindStart
 	Labels    []string // Playbook.Labels, on KindStart
 	Play      string
-	Task      string
+	Task      string // its name, or its action where it has none; variables in it have their values in what a host ended
+	Role      string // that the task is of, with its collection if that is how it was found; empty if it is of none
 	TaskID    string // tells two tasks of the same name apart
 	Path      string // file:line of the task or the play
 	Action    string // module or action plugin, as the playbook spells it
@@ -186,6 +187,7 @@ type head struct {
 	Labels    []string `json:"labels"`
 	Play      string   `json:"play"`
 	Task      string   `json:"task"`
+	Role      string   `json:"role"`
 	TaskID    string   `json:"id"`
 	Path      string   `json:"path"`
 	Action    string   `json:"action"`
@@ -228,7 +230,7 @@ func (d *decoder) line(line []byte, cut int) (Event, error) {
 		return Event{}, fmt.Errorf("%w: it has no kind", ErrStream)
 	}
 	e := Event{
-		Kind: h.Kind, Time: unix(h.Time), Version: h.Version, Labels: h.Labels, Play: h.Play, Task: h.Task, TaskID: h.TaskID,
+		Kind: h.Kind, Time: unix(h.Time), Version: h.Version, Labels: h.Labels, Play: h.Play, Task: h.Task, Role: h.Role, TaskID: h.TaskID,
 		Path: h.Path, Action: h.Action, Host: h.Host, Status: h.Status, Ignored: h.Ignored, Item: h.Item,
 		Attempts: h.Attempts, Delegated: h.Delegated, Started: unix(h.Started), Handler: h.Handler,
 		Tags: h.Tags, Msg: h.Msg, Cut: max(cut, h.Cut),

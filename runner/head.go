@@ -95,6 +95,8 @@ func (p *parser) member(h *head, key []byte) bool {
 		return p.text(&h.Play)
 	case "task":
 		return p.text(&h.Task)
+	case "role":
+		return p.text(&h.Role)
 	case "id":
 		return p.text(&h.TaskID)
 	case "path":

@@ -195,7 +195,7 @@ func TestMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = b.run(0)
-	wants(t, "stderr", r.stderr, "messages: delivered 3, waiting 0, in 0.")
+	wants(t, "stderr", r.stderr, "messages: delivered 3, waiting 0, in ")
 	if d, n := w.heard(); strings.Count(d, "Patched 1 of 1 host in") != 2 || n != "" {
 		t.Errorf("Discord heard %q, ntfy %q; want the run before as well", d, n)
 	}

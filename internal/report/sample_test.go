@@ -58,13 +58,13 @@ func halted(n int) o.Report {
 	r.ExitCode, r.State, r.Ended = &code, o.Halted, at(330)
 	w := &r.Waves[1]
 	w.State, w.Gates, w.Ended = o.Halted, nil, at(330)
-	w.Hosts[0].Outcome, w.Hosts[0].Task, w.Hosts[0].Path = o.HostFailed, "patching : Fail with the reason", "/srv/roles/patching/tasks/main.yml:47"
+	w.Hosts[0].Outcome, w.Hosts[0].Task, w.Hosts[0].Path = o.HostFailed, "Fail with the reason", "/srv/roles/patching/tasks/main.yml:47"
 	w.Hosts[0].Message = "package lab-broken failed: post-installation script returned 1"
 	w.Hosts[0].Patch = &o.Patch{Version: 1, Failure: &o.Failure{Phase: "upgrade", Reason: w.Hosts[0].Message,
 		Detail: "Preparing to unpack .../lab-broken_2.0-1_all.deb ...\nUnpacking lab-broken (2.0-1) over (1.0-1) ...\nSetting up lab-broken (2.0-1) ...\nlab-broken: cannot migrate /var/lib/lab-broken/db: schema 4 is newer than 3\ndpkg: error processing package lab-broken (--configure):\n installed lab-broken package post-installation script subprocess returned error exit status 1\nErrors were encountered while processing:\n lab-broken\nE: Sub-process /usr/bin/dpkg returned an error code (1)"}}
 	if len(w.Hosts) > 4 {
 		w.Hosts[1].Outcome, w.Hosts[1].Patch = o.HostUnreachable, nil
-		w.Hosts[1].Task, w.Hosts[1].Message = "patching : Look at the host", "no answer from 10.0.3.17 within 10 s: is it on, and does its network work?"
+		w.Hosts[1].Task, w.Hosts[1].Message = "Look at the host", "no answer from 10.0.3.17 within 10 s: is it on, and does its network work?"
 		w.Hosts[2].Outcome, w.Hosts[2].Patch = o.Held, &o.Patch{Version: 1, Hold: &o.HostHold{Reason: "moving the rack"}}
 		w.Hosts[3].Outcome, w.Hosts[3].Patch = o.Unchanged, &o.Patch{Version: 1, Warnings: []string{"the package lists are 30 hours old"}}
 		w.Hosts[4].Patch.RebootRequired, w.Hosts[4].Patch.RebootReasons = true, []string{"libc6", "dbus"}
@@ -114,7 +114,7 @@ func record(t testing.TB, r o.Report) (dir string) {
 			all := w.Ended.Sub(from) - time.Duration(i%5*9)*time.Second
 			step := func(k int) time.Time { return from.Add(all * time.Duration(k) / 8) }
 			for k, name := range []string{"Look at the host", "Upgrade", "Restart", "Publish the result"} {
-				task := map[string]any{"task": "patching : " + name, "id": fmt.Sprint(w.Number, k), "host": h.Name, "path": "/srv/roles/patching/tasks/main.yml:12", "action": "ansible.builtin.command"}
+				task := map[string]any{"task": "" + name, "id": fmt.Sprint(w.Number, k), "host": h.Name, "path": "/srv/roles/patching/tasks/main.yml:12", "action": "ansible.builtin.command"}
 				begin, end := step([]int{0, 1, 5, 7}[k]), step([]int{1, 5, 7, 8}[k])
 				emit("begin", begin, task)
 				task["status"], task["started"] = "ok", float64(begin.UnixMicro())/1e6

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"homelab-patch-orchestrate/orchestrator"
@@ -35,9 +34,6 @@ func (h *host) decide(o orchestrator.Outcome, why string) {
 
 // event follows a task. Of a host whose outcome is final only the times are new.
 func (h *host) event(e runner.Event) {
-	if _, task, ok := strings.Cut(e.Task, " : "); ok { // Ansible puts the role before it at times
-		e.Task = task
-	}
 	if h.began.IsZero() {
 		h.began = e.Time
 	}

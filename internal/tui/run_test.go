@@ -96,7 +96,7 @@ func TestFromReport(t *testing.T) {
 	if b := r.Waves()[1].Hosts[0]; b.Busy || b.Task != "" || !b.Began.IsZero() {
 		t.Errorf("before its wave: %+v", b)
 	}
-	r.Event(runner.Event{Kind: runner.KindBegin, Host: "b", Task: "patching : Look", Time: start.Add(time.Minute)})
+	r.Event(runner.Event{Kind: runner.KindBegin, Host: "b", Task: "Look", Time: start.Add(time.Minute)})
 	r.Event(runner.Event{Kind: runner.KindBegin, Host: "stranger", Task: "Look", Time: start.Add(time.Minute)})
 	known := r.Waves()
 	if a, b := known[0].Hosts[0], known[1].Hosts[0]; a.Outcome != orchestrator.HostFailed || a.Note != "no" || a.Busy || !b.Busy || b.Task != "Look" {

@@ -245,7 +245,12 @@ class CallbackModule(CallbackBase):
             self.disabled = True  # watch() sees it too, and ends the run
 
     def task_head(self, task, name=None):
-        return {'play': self.play, 'task': short(name or task.get_name(), NAME), 'id': str(task._uuid)}
+        role = task._role.get_name() if task._role else ''
+        # Ansible puts the role before the name of a task, and not before that in a result
+        head = {'play': self.play, 'task': short(name or task.get_name().removeprefix(role + ' : '), NAME), 'id': str(task._uuid)}
+        if role:
+            head['role'] = short(role, NAME)
+        return head
 
     def result(self, kind, result, status, ignored=False):
         task, host = result._task, result._host.get_name()
@@ -257,7 +262,7 @@ class CallbackModule(CallbackBase):
             data['results'] = [kept(r) if isinstance(r, dict) else r for r in data['results']]
         fields = result._task_fields or {}
         head = dict(
-            self.task_head(task, result.task_name), path=task.get_path() or '', action=short(task.action, NAME),
+            self.task_head(task, fields.get('name')), path=task.get_path() or '', action=short(task.action, NAME),
             host=host, status='changed' if status == 'ok' and data.get('changed') else status)
         if ignored:
             head['ignored'] = True

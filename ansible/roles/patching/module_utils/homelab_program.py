@@ -13,10 +13,7 @@ def texts():
     from . import (homelab_act, homelab_apt, homelab_call, homelab_cli, homelab_doctor, homelab_forecast, homelab_freeze,
                    homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_prepare, homelab_program,
                    homelab_reboot, homelab_replaced, homelab_rollback, homelab_system, homelab_timer, homelab_unit, homelab_upgrade)
-    modules = (homelab_act, homelab_apt, homelab_call, homelab_cli, homelab_doctor, homelab_forecast, homelab_freeze,
-               homelab_lease, homelab_lists, homelab_metrics, homelab_plan, homelab_prepare, homelab_program,
-               homelab_reboot, homelab_replaced, homelab_rollback, homelab_system, homelab_timer, homelab_unit, homelab_upgrade)
-    return {m.__name__.rpartition('.')[2] + '.py': inspect.getsource(m) for m in modules}
+    return {name + '.py': inspect.getsource(module) for name, module in dict(locals()).items() if name.startswith('homelab_')}
 
 
 def program():

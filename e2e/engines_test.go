@@ -26,7 +26,7 @@ func TestEngines(t *testing.T) {
 				"testdata/outcomes-2.19.jsonl", "testdata/outcomes-2.19.json", "testdata/outcomes-results.json")
 			return
 		}
-		pattern := "^Test(Outcomes|Recorded|PlayShapes|Match|OperatorCallback|Moments)$"
+		pattern := "^Test(Outcomes|Recorded|Names|PlayShapes|Match|OperatorCallback|Moments)$"
 		with := []string{"MOMENTS=6"}
 		if os.Getenv("E2E_FULL") == "1" { // all but those that take long and have a scenario of their own
 			pattern = "."

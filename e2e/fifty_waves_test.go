@@ -132,6 +132,9 @@ func restarting(t *testing.T, lab *e2e.Lab, id string) (most int) {
 		case e.Kind == "begin":
 			began[e.Host] = e.Time
 		case e.Kind == "result" && e.Status != "skipped":
+			if e.Data.Elapsed == 0 {
+				t.Errorf("how long the restart of %s took is not known", e.Host)
+			}
 			// Ansible begins the next when a fork has ended, and comes to tell the result of that later: the module counted itself.
 			moments = append(moments, moment{began[e.Host], 1}, moment{began[e.Host] + e.Data.Elapsed, -1})
 		}

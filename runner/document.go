@@ -197,6 +197,10 @@ func (d *document) readTask() error {
 		return err
 	}
 	head := Event{Kind: KindTask, Time: timeOf(task.Duration.Start), Play: d.play, Task: task.Name, TaskID: task.ID, Path: task.Path}
+	// The document has `role : name`. A name of a person's may look like that, but then it is in no folder of that role.
+	if role, name, ok := strings.Cut(task.Name, " : "); ok && strings.Contains(task.Path, "/"+role[strings.LastIndexByte(role, '.')+1:]+"/") {
+		head.Role, head.Task = role, name
+	}
 	if err := d.yield(head); err != nil {
 		return err
 	}

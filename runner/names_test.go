@@ -2,6 +2,9 @@ package runner
 
 import (
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -46,7 +49,14 @@ func TestNames(t *testing.T) {
 `,
 		"roles/first/handlers/main.yml": "- name: Answer\n  ansible.builtin.debug:\n",
 		"roles/second/tasks/main.yml":   "- name: Look\n  ansible.builtin.debug:\n",
-	}).do(t.Context(), t)
+	})
+	printed, err := os.Create(filepath.Join(t.TempDir(), "printed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer printed.Close()
+	r.Document = printed
+	r.do(t.Context(), t)
 	if r.err != nil {
 		t.Fatal(r.err)
 	}
@@ -71,5 +81,20 @@ func TestNames(t *testing.T) {
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("the tasks are\n%q\nwant\n%q", names, want)
+	}
+	printed.Seek(0, io.SeekStart)
+	told, err := readDocument(printed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = nil
+	for _, e := range told {
+		if e.Kind == KindTask {
+			names = append(names, fmt.Sprintf("%s/%s", e.Role, e.Task))
+		}
+	}
+	slices.Sort(names)
+	if !slices.Equal(slices.Compact(names), want) {
+		t.Errorf("by the document of the stock callback the tasks are\n%q\nwant\n%q", names, want)
 	}
 }

@@ -58,6 +58,17 @@ class Health(unittest.TestCase):
             health, problem = call.read_health(*said)
             self.assertEqual(health, {})
             self.assertIn(words, problem)
+        # on a terminal there is no other way for what went wrong
+        self.assertIn('not been booted', call.read_health(1, 'System has not been booted with systemd\r\n', '')[1])
+
+    def test_what_a_pager_would_make_of_it_is_no_answer(self):
+        for said in ('SystemState=running\x1b[m\n', SAID.replace('\n\n', '\n\x1b[m\n'), SAID.replace('nginx.service', 'nginx.service\x1b[m')):
+            health, problem = call.read_health(0, said, '')
+            self.assertEqual(health, {})
+            self.assertIn('cannot be read', problem)
+
+    def test_no_pager_comes_between(self):
+        self.assertEqual(call.HEALTH.count('systemctl show --no-pager '), call.HEALTH.count('systemctl'))
 
     def test_the_doctor_asks_the_same(self):
         def run(argv, timeout):
@@ -79,7 +90,7 @@ class Task(Playing):
     def setUp(self):
         super().setUp()
         os.mkdir(self.folder + '/bin')
-        for name, text in (('play.yml', PLAY), ('ssh', SSH), ('bin/systemctl', '#!/bin/sh\n[ "$2" != --timestamp=unix ] || cat <<E\n%sE\n' % SAID)):
+        for name, text in (('play.yml', PLAY), ('ssh', SSH), ('bin/systemctl', '#!/bin/sh\n[ "$3" != --timestamp=unix ] || cat <<E\n%sE\n' % SAID)):
             with open(os.path.join(self.folder, name), 'w', encoding='utf-8') as f:
                 f.write(text)
             os.chmod(f.name, 0o755)
@@ -114,7 +125,8 @@ class Task(Playing):
             self.assertEqual(sorted(light.split(',')), sorted(default.split(',')))      # none that was not allowed before
 
     def test_what_is_configured_is_kept(self):
-        for kex in ('sntrup761x25519-sha512@openssh.com', 'diffie-hellman-group16-sha512,curve25519-sha256'):
+        for kex in ('sntrup761x25519-sha512@openssh.com', 'diffie-hellman-group16-sha512,curve25519-sha256',
+                    'sntrup761x25519-sha512@openssh.com,curve25519-sha256'):
             said, asked = self.play('-e', 'ansible_ssh_common_args="-o KexAlgorithms=%s"' % kex)
             self.assertIn('"name": "data.mount"', said)
             self.assertEqual(asked[-1].count('KexAlgorithms='), 1, asked[-1])

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patch
 from module_utils import homelab_apt as apt                  # noqa: E402
 from module_utils import homelab_lists as lists              # noqa: E402
 from module_utils import homelab_plan as plan                # noqa: E402
+from module_utils import homelab_system as system            # noqa: E402
 from module_utils.homelab_system import Failure              # noqa: E402
 
 PACKAGE = 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: x\nPriority: optional\nSection: misc\n%s'
@@ -87,6 +88,14 @@ class Survey(Archives):
         archives = {'main': [('lab-b', '1', '')], 'automatic': ['lab-a', 'lab-z']}
         self.assertEqual(self.survey('dist', **archives)['removable'], ['lab-a', 'lab-z'])
         self.assertEqual(self.survey('dist', ['lab-a'], **archives)['removable'], ['lab-z'])
+
+    def test_an_apt_that_is_configured_to_say_little_says_it_all_the_same(self):
+        with tempfile.NamedTemporaryFile('w') as config, mock.patch.dict(system.ENV, APT_CONFIG=config.name):
+            config.write('quiet "2";\nAPT::Get::HideAutoRemove "true";\n')
+            config.flush()
+            self.assertEqual(self.survey('dist', main=[('lab-b', '1', '')], automatic=['lab-a'])['removable'], ['lab-a'])
+            kept = self.survey('security', main=[('lab-b', '2', 'Depends: lab-none\n')])['kept_back']
+            self.assertEqual([k['name'] for k in kept], ['lab-b'])
 
     def test_what_can_be_removed_after_the_upgrade_is_foreseen(self):
         found = self.survey('security', main=[('lab-b', '2', '')], automatic=['lab-a'])

@@ -87,7 +87,7 @@ func TestGoneSays(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer far.Close()
-	_, err := Engine{far.URL, 100 * time.Millisecond}.Run(t.Context(), worldWave(), nil)
+	_, err := Engine{far.URL, 2 * time.Second}.Run(t.Context(), worldWave(), nil)
 	if !errors.Is(err, errGone) || !strings.Contains(err.Error(), "somebody else is at it") {
 		t.Errorf("it says %v", err)
 	}

@@ -1,4 +1,5 @@
-"""The task homelab_patch, on the controller: ask the program that the host has, instead of sending a module each time.
+"""The task homelab_patch, on the controller: ask the program that the host has, instead of sending a module each time. How well
+its units are is asked of its systemd.
 
 A module costs controller and host some 0.2 s of CPU, most of it to pack, send and load what the host has already. It is sent
 where the host does not have this very version, as the first time, and where pipelining is off.
@@ -70,7 +71,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         if self._task.args['action'] == 'health':
-            self.connect_anew()
+            self.connect_anew(self.lightly())
             return dict(result, **self.health())
         if self._task.args['action'] in ANSWERS:
             result.update(UNLESS_SAID)
@@ -142,30 +143,34 @@ class ActionModule(ActionBase):
             arguments['held'] = said['hold'] is not None
         self._task.args = arguments
 
-    def connect_anew(self):
+    def connect_anew(self, option=''):
         """Have ssh take no connection that is open already: such a one goes on answering after sshd has stopped. `-S none` wins
         over every ControlPath."""
         if self._connection.transport == 'ssh':
             theirs = self._connection.get_option('ssh_extra_args') or ''
-            self._connection.set_option('ssh_extra_args', ('-S none %s %s' % (theirs, self.lightly())).strip())
+            self._connection.set_option('ssh_extra_args', ('-S none %s %s' % (theirs, option)).strip())
 
     def lightly(self):
         """An option that has ssh agree on keys by X25519 first, where it would by sntrup761 and X25519 together: that takes
-        OpenSSH 9.2 60 ms, a fourth of what a host with nothing to do costs. The algorithms stay those that ssh's configuration
-        allows, and are in another order. What is kept from a computer of decades to come are names of units: where a password
-        is sent the order stays.
+        OpenSSH 9.2 60 ms, a fourth of what a host with nothing to do costs. The algorithms stay the same, in another order. What is
+        kept from a computer of decades to come are names of units: where a password is sent the order stays, and where
+        ssh's configuration has one of its own.
         """
         connection = self._connection
-        if connection.get_option('password') or (connection.become and connection.become.get_option('become_pass')):
+        if connection.transport != 'ssh' or connection.get_option('password') or (
+                connection.become and connection.become.get_option('become_pass')):
             return ''
+        program, host = connection.get_option('ssh_executable'), connection.get_option('host')
         try:
-            asked = connection._build_command(connection.get_option('ssh_executable'), 'ssh', '-G', connection.get_option('host'))
-            said = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=10).stdout.decode()
-            first, *others = re.search(r'^kexalgorithms (\S+)$', said, re.M).group(1).split(',')
+            configured, default = (
+                re.search(r'^kexalgorithms (\S+)$', subprocess.run(
+                    asked, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=10).stdout.decode(), re.M).group(1)
+                for asked in (connection._build_command(program, 'ssh', '-G', host), [program, '-F', 'none', '-G', host]))
         except Exception:       # not a way to ask this one: then it is as it is
             return ''
+        first, *others = default.split(',')
         light = 'curve25519-sha256'
-        if not first.startswith('sntrup761') or light not in others:
+        if configured != default or not first.startswith('sntrup761') or light not in others:
             return ''
         return '-o KexAlgorithms=' + ','.join([light, first] + [name for name in others if name != light])
 

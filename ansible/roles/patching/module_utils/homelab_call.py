@@ -69,19 +69,30 @@ ARGUMENTS = {
     'held': {'type': 'bool', 'default': False},
 }
 
-# In a shell: systemd's state, and the units that have failed, each with since when.
-HEALTH = ("systemctl show --property=SystemState && "
-          "systemctl show --timestamp=unix --property=Id,StateChangeTimestamp --state=failed '*'")
+# In a shell: systemd's state, and the units that have failed, each with since when. Without pipelining it is on a terminal, where
+# systemctl would have a pager print it, and wait for a key.
+HEALTH = ("systemctl show --no-pager --property=SystemState && "
+          "systemctl show --no-pager --timestamp=unix --property=Id,StateChangeTimestamp --state=failed '*'")
+ASKED = ('SystemState', 'Id', 'StateChangeTimestamp')
 
 
 def read_health(code, out, err):
     """What HEALTH has said, version 1: systemd's state, and its failed units, ours left out, each with the Unix time since when (0:
     not known). And '', or why that is not known: no answer is not a good one."""
-    blocks = [dict(line.split('=', 1) for line in block.splitlines() if '=' in line)
-              for block in '\n'.join(out.splitlines()).split('\n\n')]
+    blocks, words = [{}], err.strip()
+    for line in out.splitlines():
+        name, equals, value = line.partition('=')
+        if not line:
+            blocks.append({})
+        elif not equals or name not in ASKED:
+            words = words or line.strip()       # on a terminal this is what went wrong
+        elif name in blocks[-1] or not value.isprintable():
+            return {}, 'what systemd answers cannot be read: %r' % line[:100]
+        else:
+            blocks[-1][name] = value
     state = next((block['SystemState'] for block in blocks if 'SystemState' in block), '')
     if code != 0 or not state:
-        return {}, 'systemd does not answer: %s' % (err.strip() or 'exit code %d' % code)
+        return {}, 'systemd does not answer: %s' % (words or 'exit code %d' % code)
     since = {block['Id']: block.get('StateChangeTimestamp', '')[1:] for block in blocks if 'Id' in block}     # @1793534531
     return {'version': 1, 'state': state, 'failed_units': [
         {'name': name, 'since': int(since[name]) if since[name].isdigit() else 0} for name in sorted(set(since) - set(OURS))]}, ''

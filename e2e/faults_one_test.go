@@ -122,6 +122,16 @@ func faultsOfOne(t *testing.T, m *matrix, on e2e.Options) {
 			return run(t, lab, "run")
 		},
 		mend: func(lab *e2e.Lab) { lab.Exec("saltierpoop", "rm", "/var/lib/dpkg/info/lab-broken.postinst") }})
+	const setting = "/etc/apt/apt.conf.d/99-no-install"
+	rows = append(rows, one{fault: fault{name: "apt is set to download only", where: "target", host: "saltierpoop", outcome: "failed", code: 3,
+		cause: "apt", words: "apt-get reports success and has not touched lab-", within: time.Minute, todo: "take that setting out: `apt-config dump` there"},
+		meet: func(t *testing.T, lab *e2e.Lab) outcome {
+			write(lab, "saltierpoop", setting, "APT::Get::Download-Only \"true\";\nquiet \"2\";\nAPT::Get::Show-Versions \"true\";\n")
+			return run(t, lab, "run")
+		},
+		mend: func(lab *e2e.Lab) { // what it says is as much as ever, and the run is not told less
+			write(lab, "saltierpoop", setting, "quiet \"2\";\nAPT::Get::Show-Versions \"true\";\n")
+		}})
 	show(t, m, on, rows)
 }
 

@@ -89,9 +89,9 @@ class Survey(Archives):
         self.assertEqual(self.survey('dist', **archives)['removable'], ['lab-a', 'lab-z'])
         self.assertEqual(self.survey('dist', ['lab-a'], **archives)['removable'], ['lab-z'])
 
-    def test_an_apt_that_is_configured_to_say_little_says_it_all_the_same(self):
+    def test_what_is_said_does_not_depend_on_how_apt_is_configured_to_say_it(self):
         with tempfile.NamedTemporaryFile('w') as config, mock.patch.dict(system.ENV, APT_CONFIG=config.name):
-            config.write('quiet "2";\nAPT::Get::HideAutoRemove "true";\n')
+            config.write('quiet "2";\nAPT::Get::HideAutoRemove "true";\nAPT::Get::Show-Versions "true";\n')
             config.flush()
             self.assertEqual(self.survey('dist', main=[('lab-b', '1', '')], automatic=['lab-a'])['removable'], ['lab-a'])
             kept = self.survey('security', main=[('lab-b', '2', 'Depends: lab-none\n')])['kept_back']

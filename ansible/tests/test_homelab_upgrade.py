@@ -90,6 +90,26 @@ class Log(Files):
         self.assertEqual((done.returncode, done.stderr), (0, b'on'))
 
 
+class Done(Files):
+    """What apt-get was to do is looked for where it has done it."""
+
+    def apt_get(self, before, after, names):
+        said = iter((before, after))
+        self.patch(upgrade.apt, 'installed', lambda: next(said))
+        self.patch(upgrade.Upgrade, 'call', lambda *_, **__: (0, 'Download complete and in download only mode'))
+        self.step().apt_get(['upgrade'], names)
+
+    def test_what_was_changed_installed_and_removed(self):
+        self.apt_get({'a': '1', 'c': '1', 'd': '1'}, {'a': '2', 'b': '2', 'd': '1'}, ['a', 'b', 'c'])
+
+    def test_success_that_changed_nothing_is_none(self):
+        for before, names, words in (({'a': '1', 'c': '1'}, ['a', 'c'], 'not touched a, c: '), ({}, ['b'], 'not touched b: '),
+                                     (dict.fromkeys('abcd', '1'), list('abcd'), 'not touched a, b, c, …: ')):
+            with self.assertRaisesRegex(upgrade.Failure, words) as caught:
+                self.apt_get(before, before, names)
+            self.assertEqual(caught.exception.phase, 'upgrade')
+
+
 class End(Files):
     def finish(self, audit, failure=None):
         self.patch(upgrade.apt, 'audit', lambda: audit)

@@ -18,8 +18,8 @@ LIVE = ['-o', 'Debug::NoLocking=1']
 INST = re.compile(r'^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)(?: ([^\[\)]*?))?(?: \[[^\]]*\])?\)')
 REMV = re.compile(r'^(?:Remv|Purg) (\S+)(?: \[([^\]]*)\])?')
 KEPT = 'The following packages have been kept back:'
-# What apt-get says is read, also where the host's own settings have it say nothing.
-AUDIBLE = ['-o', 'quiet=1']
+# What apt-get says is read, also where the host's own settings have it say nothing, or say it in another form.
+PLAIN = ['-o', 'quiet=1', '-o', 'APT::Get::Show-Versions=false']
 # It lists what nothing needs any more whenever it plans anything, unless it is told not to.
 UNNEEDED = re.compile(r'\bno longer required\b')
 LISTED = ['-o', 'APT::Get::HideAutoRemove=false']
@@ -168,7 +168,7 @@ def simulate(args, pins='', options=PRIVATE):
 def simulated(_when, _lists, args, pins, options):
     """What simulate does: after an upgrade, two ask whether anything is left."""
     with pinned(pins) as (pinning, fds):
-        done = run(['apt-get', '-s', *AUDIBLE, *LISTED, *options, *pinning, *args], pass_fds=fds)
+        done = run(['apt-get', '-s', *PLAIN, *LISTED, *options, *pinning, *args], pass_fds=fds)
     return dict(parse_simulation(done.stdout), rc=done.returncode, stderr=done.stderr, text=done.stdout)
 
 

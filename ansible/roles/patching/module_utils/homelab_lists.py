@@ -6,7 +6,7 @@ import os
 import re
 import time
 
-from .homelab_apt import AUDIBLE, LISTS, PRIVATE, first_error
+from .homelab_apt import PLAIN, LISTS, PRIVATE, first_error
 from .homelab_system import STATE, Failure, read_text, run, tail, write_durable
 
 # When all of Debian's sources were last reached, as far as we saw. Times of apt's own files do not tell: they are the
@@ -152,7 +152,7 @@ def source_of(line, sites):
 
 def refresh(options=(), timeout=900):
     """Run `apt-get update` and judge it. Its cache is left for who needs it: with Debian's lists that is a second's work."""
-    done = run(['apt-get', 'update', '-o', 'pkgCacheFile::Generate=false'] + AUDIBLE + TIMEOUTS + list(options), timeout=timeout)
+    done = run(['apt-get', 'update', '-o', 'pkgCacheFile::Generate=false'] + PLAIN + TIMEOUTS + list(options), timeout=timeout)
     return judge(done, source_origins(options))
 
 

@@ -123,7 +123,7 @@ class Upgrade:
         if warning:
             self.warn(warning)
         if remove:
-            self.apt_get(['remove', '--no-auto-remove', plan.UNATTENDED])
+            self.apt_get(['remove', '--no-auto-remove', plan.UNATTENDED], [plan.UNATTENDED])
 
     def upgrade(self):
         found = plan.survey(self.policy, apt.installed(), options=apt.LIVE + self.options, given=self.plan)
@@ -142,7 +142,8 @@ class Upgrade:
             freeze.download(found['command'], found['pins'], self.options)
         self.keep_replaced([n for n, p in found['install'].items() if p['from']] + list(found['remove']))
         self.progress('upgrade', len(found['install']) + len(found['remove']))
-        self.apt_get(self.options + found['command'], found['pins'])
+        self.apt_get(self.options + found['command'], [n for n, p in found['install'].items() if p['from'] != p['to']]
+                     + list(found['remove']), found['pins'])
 
     def keep_replaced(self, names):
         self.progress('keep')
@@ -157,7 +158,7 @@ class Upgrade:
             names = plan.alone([n for n in names if self.plan['packages'] is None or self.plan['packages'].get(n) == ''],
                                apt.LIVE + self.options)
         if names:
-            self.apt_get(['remove', '--no-auto-remove'] + names)
+            self.apt_get(['remove', '--no-auto-remove'] + names, names)
 
     def restart_services(self):
         """One pass over services that run old code. What must not be restarted asks for a reboot instead."""
@@ -197,10 +198,17 @@ class Upgrade:
                 text += new
             return code, text.decode(errors='replace')
 
-    def apt_get(self, args, pins=''):
+    def apt_get(self, args, names=(), pins=''):
+        """Have apt-get change packages, of which these do not stay as they are."""
+        before = apt.installed()
         with apt.pinned(pins) as (options, fds):
             code, log = self.call(['apt-get', '-y'] + KEEP_CONFFILES + options + args, status=True, pass_fds=fds)
         if code == 0:
+            after = apt.installed()
+            same = sorted(n for n in names if after.get(n) == before.get(n))
+            if same:
+                raise Failure('upgrade', 'apt-get reports success and has not touched %s%s: look at `apt-config dump` on the host for '
+                              'APT::Get::Download-Only or APT::Get::Simulate' % (', '.join(same[:3]), ', …' if same[3:] else ''), tail(log))
             return
         name, message = apt.broken_package(read_text(APT_STATUS), log)
         if name:

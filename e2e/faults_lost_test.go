@@ -75,10 +75,10 @@ func faultsLost(t *testing.T, m *matrix, on e2e.Options) {
 		case "node02":
 			lab.Fault("link-down", name)
 		case "node11":
-			favour(lab, name, -1000)
+			favour(t, lab, name, -1000)
 			starve(lab, name, 3)
 		case "node12":
-			favour(lab, name, 900)
+			favour(t, lab, name, 900)
 			starve(lab, name, 3) // the program that answers is no larger
 		default:
 			lab.Fault("kill", name)
@@ -179,9 +179,18 @@ func favourite(lab *e2e.Lab, host, unit string) {
 	lab.Exec(host, "systemctl", "daemon-reload")
 }
 
-// favour says how much the kernel likes to kill what Ansible runs on a host just now.
-func favour(lab *e2e.Lab, host string, score int) {
-	lab.Shell(host, fmt.Sprintf("for p in $(pgrep -f '[h]omelab_patch.* call$'); do echo %d >/proc/$p/oom_score_adj || true; done", score))
+// favour says how much the kernel likes to kill what Ansible runs on a host just now, and will for half of a question's time more.
+func favour(t *testing.T, lab *e2e.Lab, host string, score int) {
+	t.Helper()
+	e2e.Eventually(t, time.Minute, "something watches the upgrade of "+host, func() error {
+		said := lab.Shell(host, fmt.Sprintf(`set -- $(pgrep -f '[h]omelab_patch.* call$'); age=$(ps -o etimes= -p ${1:-0}) || exit 0
+			[ "$age" -lt 10 ] || exit 0
+			for p; do echo %d >/proc/$p/oom_score_adj || true; done; echo favoured`, score))
+		if strings.TrimSpace(said) != "favoured" {
+			return errors.New("not now")
+		}
+		return nil
+	})
 }
 
 // starve leaves a host 4 MiB, and has something take more: the kernel kills what favourite named, until it fits.

@@ -19,7 +19,7 @@ const (
 	CausePull     Cause = "pull"     // an ansible-pull was at work on it
 	CauseDpkg     Cause = "dpkg"     // dpkg is not in order, and does not mend itself
 	CausePostinst Cause = "postinst" // a package could not be installed or configured: a script of its own, mostly
-	CauseApt      Cause = "apt"      // apt-get could not plan or make the upgrade
+	CauseApt      Cause = "apt"      // apt-get could not plan or make the upgrade, or needrestart not say what it asks for
 	CauseLists    Cause = "lists"    // the package lists could not be refreshed, or what was planned not be fetched
 	CauseDrift    Cause = "drift"    // planned versions cannot be had; of a host that was not touched: on another
 	CauseDisk     Cause = "disk"     // there is no room on it
@@ -112,7 +112,7 @@ var failures = said{
 var phases = map[string]Cause{
 	"pull": CausePull, "lock": CauseLock, "dpkg": CauseDpkg, "space": CauseDisk, "lists": CauseLists, "plan": CauseApt,
 	"drift": CauseDrift, "download": CauseLists,
-	"upgrade": CauseApt, "autoremove": CauseApt, "remove": CauseApt, "services": CauseHealth, "health": CauseHealth,
+	"upgrade": CauseApt, "autoremove": CauseApt, "remove": CauseApt, "needrestart": CauseApt, "services": CauseHealth, "health": CauseHealth,
 	"start": CauseHealth, "connection": CauseLink, "reboot": CauseReboot,
 }
 

@@ -8,6 +8,7 @@ from unittest import mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'roles', 'patching'))
+from module_utils import homelab_apt as apt                  # noqa: E402
 from module_utils import homelab_doctor as doctor            # noqa: E402
 from module_utils import homelab_plan as plan                # noqa: E402
 from module_utils.homelab_system import Failure              # noqa: E402
@@ -26,20 +27,20 @@ class Doctor(unittest.TestCase):
         def fails():
             raise Failure('lock', 'nobody knows')
         facts = self.facts(lock=fails, python_apt=mock.Mock(side_effect=ValueError('x')), sources=lambda: 3, upgrade=lambda policy: [],
-                           audit=lambda: '', health=lambda: {'state': 'running'})
+                           health=lambda: {'state': 'running'})
         self.assertEqual((facts['lock'], facts['unknown']['lock']), (None, 'nobody knows'))
         self.assertEqual((facts['python_apt'], facts['unknown']['python_apt']), (None, 'ValueError: x'))
-        self.assertEqual((facts['sources'], facts['audit'], facts['health']), (3, '', {'state': 'running'}))
+        self.assertEqual((facts['sources'], facts['health']), (3, {'state': 'running'}))
         self.assertEqual(facts['textfiles'], 'no metrics of this host: the folder /nowhere does not exist')
         self.assertEqual((facts['version'], facts['uid']), (1, os.geteuid()))
 
     def test_a_dpkg_that_fails_is_not_in_order(self):
         for code, out, err, words in ((2, '', 'dpkg: error: no database\n', 'no database'), (127, '', 'dpkg is not installed', 'not installed')):
-            with mock.patch.object(doctor, 'run', lambda argv, timeout: subprocess.CompletedProcess(argv, code, out, err)):
+            with mock.patch.object(apt, 'run', lambda argv, timeout: subprocess.CompletedProcess(argv, code, out, err)):
                 with self.assertRaisesRegex(Failure, words):
-                    doctor.audit()
-        with mock.patch.object(doctor, 'run', lambda argv, timeout: subprocess.CompletedProcess(argv, 1, 'half\n', '')):
-            self.assertEqual(doctor.audit(), 'half')
+                    apt.audit()
+        with mock.patch.object(apt, 'run', lambda argv, timeout: subprocess.CompletedProcess(argv, 1, 'half\n', '')):
+            self.assertEqual(apt.audit(), 'half')
 
     @unittest.skipUnless(os.path.exists('/usr/bin/apt-get'), 'needs apt-get')
     def test_sources_are_counted_before_they_were_ever_fetched(self):

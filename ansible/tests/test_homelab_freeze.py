@@ -142,7 +142,7 @@ class Complete(Files):
                                    (freeze, 'download', lambda command, *_: downloaded.append(command)),
                                    (upgrade.replaced, 'keep', lambda *_: ({}, [])), (upgrade, 'tell', lambda text: None),
                                    (upgrade, 'BEFORE', self.folder + '/BEFORE'), (upgrade, 'PROGRESS', self.folder + '/PROGRESS'),
-                                   (upgrade.Upgrade, 'apt_get', lambda _, args, pins='': begun.append(args))):
+                                   (upgrade.Upgrade, 'apt_get', lambda _, args, names, pins: begun.append(args))):
             self.patch(module, name, fake)
         system.write_json(upgrade.BEFORE, {})
         for there, wanted in (([], [['upgrade', 'app=2']]), (['app_1_all.deb'], [['upgrade', 'app=2']]), (['app_2_all.deb'], [])):

@@ -188,6 +188,13 @@ class Age(unittest.TestCase):
         self.reached = HITS
         self.assertEqual(self.refresh()['warnings'], [])
 
+    def test_a_clock_that_was_ahead_makes_no_list_new_for_ever(self):
+        self.refresh()
+        self.now -= 30
+        self.assertEqual(lists.age(), 0)
+        self.now -= 86400
+        self.assertEqual(lists.age(), -1)
+
     def test_without_lists_nothing_is_a_success(self):
         os.unlink(self.folder + '/x_InRelease')
         with self.assertRaisesRegex(system.Failure, 'no package lists'):

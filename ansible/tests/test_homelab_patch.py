@@ -1,6 +1,7 @@
 """Tests of what the role's program reads and decides: python3 -m unittest discover -s ansible/tests"""
 import io
 import os
+import shutil
 import sys
 import tempfile
 import unittest
@@ -76,6 +77,11 @@ class Simulation(unittest.TestCase):
 
     def test_nothing(self):
         self.assertEqual(apt.parse_simulation(''), {'install': {}, 'remove': {}, 'kept': [], 'phased': [], 'unneeded': False})
+
+    def test_what_cannot_be_read_is_not_left_out(self):
+        for line in ('Inst lab-app', 'Inst lab-app [1.0-1] (2.0-1 Debian:12', 'Remv '):
+            with self.assertRaisesRegex(plan.Failure, 'cannot be read'):
+                apt.parse_simulation(line + '\n')
 
     def test_what_nothing_needs_any_more(self):
         for text in ('The following package was automatically installed and is no longer required:\n  a\n',
@@ -155,6 +161,33 @@ class Kernel(unittest.TestCase):
     def test_trixie_names(self):
         packages = {'linux-image-6.12.48+deb13-amd64': '6.12.48-1', 'linux-image-6.12.57+deb13-amd64': '6.12.57-1'}
         self.assertEqual(reboot.kernel(packages, '6.12.48+deb13-amd64', '', as_numbers)['installed'], '6.12.57+deb13-amd64')
+
+    def test_a_kernel_of_another_architecture_than_dpkgs(self):
+        packages = {'linux-image-6.1.0-40-amd64:amd64': '6.1.1-1', 'linux-image-6.1.0-41-amd64:amd64': '6.1.2-1'}
+        self.assertEqual(reboot.kernel(packages, '6.1.0-40-amd64', '', as_numbers)['state'], 'newer')
+
+    def test_a_reboot_is_asked_for_by_an_empty_file(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(reboot, 'REQUIRED', folder + '/reboot-required'):
+            self.assertEqual(reboot.reboot_required_file(), [])
+            open(reboot.REQUIRED, 'w', encoding='utf-8').close()
+            self.assertEqual(reboot.reboot_required_file(), [reboot.REQUIRED])
+            with open(reboot.REQUIRED + '.pkgs', 'w', encoding='utf-8') as f:
+                f.write('libc6\nlibc6\n')
+            self.assertEqual(reboot.reboot_required_file(), ['asked for by libc6'])
+
+    @unittest.skipUnless(shutil.which('perl'), 'needs perl')
+    def test_what_needrestart_is_set_to_leave_alone(self):
+        services = ['bird.service', 'cron.service', 'lab-app.service']
+        with tempfile.NamedTemporaryFile('w') as f, mock.patch.object(reboot, 'SETTINGS', f.name):
+            f.write('$nrconf{override_rc} = { qr(^bird) => 0, qr(^cron) => 1, };\n$nrconf{override_rc}->{qr(^lab-)} = 0;\n')
+            f.flush()
+            self.assertEqual(reboot.overridden(services), ['bird.service', 'lab-app.service'])
+            f.write('not perl at all {\n')
+            f.flush()
+            self.assertEqual(reboot.overridden(services), services)
+            self.assertEqual(reboot.overridden([]), [])
+        with mock.patch.object(reboot, 'SETTINGS', '/nowhere'):
+            self.assertEqual(reboot.overridden(services), [])
 
     def test_a_kernel_of_no_package_is_unknown(self):
         self.assertEqual(self.state('6.18.44-own', linux_image_6X1X0_9_amd64='6.1.90-1')['state'], 'unknown')
@@ -262,7 +295,7 @@ class Policy(unittest.TestCase):
             self.asked.append(args[0])
             if args[0] == 'upgrade':
                 return dict({'rc': 0, 'install': {}, 'remove': {}, 'unneeded': bool(names)}, **upgrade)
-            return {'remove': dict.fromkeys(args[1:] or names, '1')}
+            return {'remove': dict.fromkeys([a for a in args[1:] if a[0] != '-'] or names, '1')}
         with mock.patch.object(plan.apt, 'simulate', simulate):
             return plan.removable({'autoremove': mode, 'exclude': []}, '6.1.0-40-amd64')
 

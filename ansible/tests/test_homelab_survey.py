@@ -1,4 +1,5 @@
 """Tests of what an upgrade would change, with the real apt on archives and a package database made up here."""
+import contextlib
 import email.utils
 import hashlib
 import os
@@ -23,6 +24,16 @@ PACKAGE = 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: x\nPriority:
 class Archives(unittest.TestCase):
     """All made-up packages are installed as version 1."""
 
+    label = 'Debian'
+
+    @contextlib.contextmanager
+    def configured(self, text):
+        """With this in the host's own apt.conf."""
+        with tempfile.NamedTemporaryFile('w') as config, mock.patch.dict(system.ENV, APT_CONFIG=config.name):
+            config.write(text)
+            config.flush()
+            yield
+
     def archive(self, name, label, suite, packages):
         os.makedirs(os.path.join(self.folder, name))
         text = ''.join(PACKAGE % (p, v, 'Filename: ./%s.deb\nSize: 1\nSHA256: %s\n%sDescription: x\n\n' % (p, '0' * 64, more))
@@ -34,17 +45,18 @@ class Archives(unittest.TestCase):
             with open(os.path.join(self.folder, name, file), 'w', encoding='utf-8') as f:
                 f.write(content)
 
-    def survey(self, kind, exclude=(), main=(), security=(), automatic=(), given=None):
+    def survey(self, kind, exclude=(), main=(), security=(), automatic=(), given=None, broken=''):
         """The survey, after a refresh from archives with these (package, version, more fields)."""
         with tempfile.TemporaryDirectory() as self.folder:
-            self.archive('main', 'Debian', 'oldstable', main)
+            self.archive('main', self.label, 'oldstable', main)
             self.archive('security', 'Debian-Security', 'oldstable-security', security)
             for name in ('lists/partial', 'cache/archives/partial'):
                 os.makedirs(os.path.join(self.folder, name))
             names = sorted({p[0] for p in list(main) + list(security)} | set(automatic))
             for file, text in (
                     ('sources', ''.join('deb [trusted=yes] file:%s/%s ./\n' % (self.folder, a) for a in ('main', 'security'))),
-                    ('status', ''.join(PACKAGE % (n, '1', 'Status: install ok installed\nDescription: x\n\n') for n in names)),
+                    ('status', ''.join(PACKAGE % (n, '1', 'Status: install ok installed\n%sDescription: x\n\n' % (
+                        'Depends: lab-b (>= 2)\n' if n == broken else '')) for n in names)),
                     ('extended_states', ''.join('Package: %s\nArchitecture: all\nAuto-Installed: 1\n\n' % n for n in automatic)),
                     ('apt.conf', lists.CONFIG.format(self.folder) + ''.join(
                         'Dir::%s "%s/%s";\n' % (key, self.folder, file) for key, file in (
@@ -90,12 +102,30 @@ class Survey(Archives):
         self.assertEqual(self.survey('dist', ['lab-a'], **archives)['removable'], ['lab-z'])
 
     def test_what_is_said_does_not_depend_on_how_apt_is_configured_to_say_it(self):
-        with tempfile.NamedTemporaryFile('w') as config, mock.patch.dict(system.ENV, APT_CONFIG=config.name):
-            config.write('quiet "2";\nAPT::Get::HideAutoRemove "true";\nAPT::Get::Show-Versions "true";\n')
-            config.flush()
+        with self.configured('quiet "2";\nAPT::Get::HideAutoRemove "true";\nAPT::Get::Show-Versions "true";\nAPT::Get::AutomaticRemove "true";\n'):
             self.assertEqual(self.survey('dist', main=[('lab-b', '1', '')], automatic=['lab-a'])['removable'], ['lab-a'])
             kept = self.survey('security', main=[('lab-b', '2', 'Depends: lab-none\n')])['kept_back']
             self.assertEqual([k['name'] for k in kept], ['lab-b'])
+
+    def test_an_archive_may_be_called_what_its_owner_likes(self):
+        self.label = 'Lab [beta] (ours)'
+        self.assertEqual(self.versions('security', main=[('lab-b', '2', '')]), {'lab-b': '2'})
+
+    def test_a_release_that_hides_security_updates_is_told(self):
+        archives = {'main': [('lab-a', '1', '')], 'security': [('lab-a', '2', '')]}
+        with self.configured('APT::Default-Release "oldstable";\n'):
+            found = self.survey('security', **archives)
+        self.assertEqual(found['install'], {})      # apt is as it is
+        self.assertIn("security updates are not seen on this host: its APT::Default-Release 'oldstable'", found['warnings'][0])
+        with self.configured('APT::Default-Release "/^oldstable(|-security)$/";\n'):
+            found = self.survey('security', **archives)
+        self.assertEqual((list(found['install']), found['warnings']), (['lab-a'], []))
+
+    def test_a_simulation_that_failed_is_none(self):
+        with self.assertRaisesRegex(Failure, 'cannot plan'):
+            plan.planned({'rc': 100, 'stderr': 'E: Broken packages'})
+        with self.configured('APT::Get::Fix-Broken "true";\n'), self.assertRaisesRegex(Failure, 'cannot plan the upgrade: Broken packages'):
+            self.survey('security', ['lab-b'], main=[('lab-a', '1', 'Depends: lab-b (>= 2)\n'), ('lab-b', '2', '')], broken='lab-a')
 
     def test_what_can_be_removed_after_the_upgrade_is_foreseen(self):
         found = self.survey('security', main=[('lab-b', '2', '')], automatic=['lab-a'])
@@ -132,6 +162,9 @@ class Given(Archives):
             self.given({'lab-a': '2', 'lab-b': '2'})
         with self.assertRaisesRegex(Failure, 'plan drift: lab-z 2 is planned and cannot be had'):
             self.given({'lab-z': '2'})
+
+    def test_a_package_that_is_put_back_under_its_version_is_no_drift(self):
+        self.assertEqual(plan.versions({'install': {'a': {'from': '1', 'to': '1'}, 'b': {'from': '', 'to': '1'}}}), {'b': '1'})
 
     def test_what_is_installed_already_is_done(self):
         self.assertEqual(self.given({'lab-a': '1', 'lab-b': '2'})[0], {'lab-b': '2'})

@@ -82,7 +82,7 @@ class Unknown(Host):
                                      (0, 'NEEDRESTART-SVC: dbus.service\n', True), (1, 'NEEDRESTART-SVC: dbus.service\n', True)):
             with mock.patch.object(reboot, 'run', lambda argv, c=code, s=services, **_: subprocess.CompletedProcess(
                     argv, c if argv[0] == 'needrestart' else 0, s, '')), \
-                    mock.patch.object(reboot, 'read_text', lambda path: ''), mock.patch.object(reboot, 'installed', dict):
+                    mock.patch.object(reboot, 'REQUIRED', '/nowhere'), mock.patch.object(reboot, 'installed', dict):
                 self.assertIs(REQUIRED(), want, (code, services))
 
     def test_our_own_units_are_no_reason(self):

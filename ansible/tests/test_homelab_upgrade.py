@@ -110,9 +110,41 @@ class Done(Files):
             self.assertEqual(caught.exception.phase, 'upgrade')
 
 
+class Services(Files):
+    def restart(self, problem, kept=()):
+        self.patch(upgrade.reboot, 'needrestart', lambda: {'kernel': 0, 'services': ['a.service', 'b.service'], 'problem': problem})
+        self.patch(upgrade.reboot, 'overridden', lambda services: list(kept))
+        self.patch(upgrade.reboot, 'state', lambda *_: ({'running': 'x', 'installed': '', 'state': 'unknown'}, []))
+        self.patch(upgrade.apt, 'installed', lambda: {'a': '2'})
+        self.patch(upgrade, 'failed_units', list)
+        self.patch(upgrade, 'run', lambda argv, timeout: subprocess.CompletedProcess(argv, 0, '', ''))
+        step = self.step()
+        step.before = {'a': '1'}
+        step.restart_services()
+        return step.result
+
+    def test_what_needrestart_is_set_to_leave_alone_is_told(self):
+        result = self.restart('', ['b.service'])
+        self.assertEqual(result['services_restarted'], ['a.service'])
+        self.assertEqual(result['warnings'], ['old code runs in b.service, which needrestart is set to leave alone'])
+
+    def test_a_needrestart_that_fails_is_a_failure(self):
+        with self.assertRaisesRegex(upgrade.Failure, 'needrestart failed') as caught:
+            self.restart('needrestart failed')
+        self.assertEqual(caught.exception.phase, 'needrestart')
+
+    def test_a_systemd_that_gives_no_answer_has_not_said_that_all_is_well(self):
+        self.patch(system, 'has_systemd', lambda: True)
+        for code, out, err in ((1, '', 'no bus'), (124, '', 'took more than 60 s')):
+            with mock.patch.object(system, 'run', lambda argv, timeout: subprocess.CompletedProcess(argv, code, out, err)):
+                with self.assertRaisesRegex(upgrade.Failure, err):
+                    system.failed_units()
+
+
 class End(Files):
     def finish(self, audit, failure=None):
-        self.patch(upgrade.apt, 'audit', lambda: audit)
+        if audit is not None:
+            self.patch(upgrade.apt, 'audit', lambda: audit)
         self.patch(upgrade.plan, 'pending', lambda **_: {})
         self.patch(upgrade.reboot, 'state', lambda *_: ({'running': 'x', 'installed': '', 'state': 'unknown'}, []))
         self.patch(upgrade, 'tell', lambda text: None)
@@ -125,6 +157,13 @@ class End(Files):
         failure = self.finish(UNMENDED)
         self.assertEqual((failure['phase'], failure['detail']), ('dpkg', UNMENDED))
         self.assertIn('dpkg is not in order', failure['reason'])
+
+    def test_a_dpkg_that_cannot_be_asked_is_not_in_order(self):
+        def audit():
+            raise upgrade.Failure('dpkg', 'dpkg --audit: unknown option')
+        self.patch(upgrade.apt, 'audit', audit)
+        failure = self.finish(None)
+        self.assertEqual((failure['phase'], failure['reason']), ('dpkg', 'dpkg --audit: unknown option'))
 
     def test_dpkg_in_order(self):
         self.assertIsNone(self.finish(''))

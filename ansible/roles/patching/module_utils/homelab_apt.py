@@ -15,11 +15,12 @@ LISTS = '/var/lib/apt/lists'
 # For the unit, which may write apt's caches.
 LIVE = ['-o', 'Debug::NoLocking=1']
 
-INST = re.compile(r'^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)(?: ([^\[\)]*?))?(?: \[[^\]]*\])?\)')
+# The origin is a person's to name, brackets and all; the architecture ends it.
+INST = re.compile(r'^Inst (\S+)(?: \[(\S*)\])? \((\S+)(?: (.*))? \[\S+\]\)')
 REMV = re.compile(r'^(?:Remv|Purg) (\S+)(?: \[([^\]]*)\])?')
 KEPT = 'The following packages have been kept back:'
 # What apt-get says is read, also where the host's own settings have it say nothing, or say it in another form.
-PLAIN = ['-o', 'quiet=1', '-o', 'APT::Get::Show-Versions=false']
+PLAIN = ['-o', 'quiet=1', '-o', 'APT::Get::Show-Versions=false', '-o', 'APT::Output-Version=0']
 # It lists what nothing needs any more whenever it plans anything, unless it is told not to.
 UNNEEDED = re.compile(r'\bno longer required\b')
 LISTED = ['-o', 'APT::Get::HideAutoRemove=false']
@@ -45,9 +46,12 @@ def parse_simulation(text):
             origin = (m.group(4) or '').strip()
             install[m.group(1)] = {'from': m.group(2) or '', 'to': m.group(3),
                                    'origin': origin, 'security': is_security(origin)}
+            continue
         m = REMV.match(line)
         if m:
             gone[m.group(1)] = m.group(2) or ''
+        elif line.startswith(('Inst ', 'Remv ', 'Purg ')):
+            raise Failure('plan', 'what apt-get says cannot be read: %r' % line[:200])
     return {'install': install, 'remove': gone, 'kept': section(text, KEPT), 'phased': section(text, PHASED),
             'unneeded': bool(UNNEEDED.search(text))}
 
@@ -188,6 +192,12 @@ def candidates(names, pins='', options=PRIVATE):
         return parse_policy(run(['apt-cache', 'policy'] + options + pinning + list(names), pass_fds=fds).stdout)
 
 
+def priorities(options=PRIVATE):
+    """[(origins and archive, priority)] of each package list there is."""
+    said = run(['apt-cache', 'policy'] + options).stdout
+    return [(release, int(priority)) for priority, release in re.findall(r'^ *(-?\d+) .*\n +release (.*)$', said, re.M)]
+
+
 def parse_policy(text):
     found, name = {}, ''
     for line in text.splitlines():
@@ -201,7 +211,11 @@ def parse_policy(text):
 
 
 def audit():
-    return parse_audit(run(['dpkg', '--audit']).stdout)
+    """What `dpkg --audit` finds, '' for nothing. Its own failure is not nothing."""
+    done = run(['dpkg', '--audit'], timeout=60)
+    if done.returncode != 0 and not done.stdout.strip():
+        raise Failure('dpkg', 'dpkg --audit: ' + first_error(done.stderr), done.stderr)
+    return parse_audit(done.stdout)
 
 
 def parse_audit(text):

@@ -13,7 +13,7 @@ from .homelab_upgrade import lock_holder, process_name
 def doctor(policy):
     """Facts about the host, version 1. One that cannot be found out is None, and `unknown` has why, by its name."""
     facts, unknown = {'version': 1, 'uid': os.geteuid(), 'time': time.time()}, {}
-    for name, find in (('hold', lambda: plan.look('doctor')['hold']), ('space', lambda: plan.space(policy)), ('audit', audit),
+    for name, find in (('hold', lambda: plan.look('doctor')['hold']), ('space', lambda: plan.space(policy)), ('audit', apt.audit),
                        ('lock', lock), ('sources', sources), ('upgrade', lambda: upgrade(policy)), ('python_apt', python_apt),
                        ('unattended', lambda: plan.unattended(policy, apt.installed())), ('health', health),
                        ('upgrading', lambda: has_systemd() and unit_active(UNIT)), ('textfiles', lambda: metrics.missing(policy['textfile_dir']))):
@@ -37,14 +37,6 @@ def health():
     if problem:
         raise Failure('health', problem)
     return said
-
-
-def audit():
-    """What `dpkg --audit` finds, '' for nothing. Its own failure is not nothing."""
-    done = run(['dpkg', '--audit'], timeout=60)
-    if done.returncode != 0 and not done.stdout.strip():
-        raise Failure('dpkg', 'dpkg --audit: ' + apt.first_error(done.stderr))
-    return apt.parse_audit(done.stdout)
 
 
 def lock():

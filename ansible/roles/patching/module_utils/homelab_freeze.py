@@ -93,7 +93,7 @@ def complete(plan, packages):
 def download(command, pins, opts):
     """Fetch what an upgrade needs and is not here yet. What the mirror has no longer is plan drift."""
     with apt.pinned(pins) as (pinning, fds):
-        done = run(['apt-get', '-y', '-d'] + LOCKLESS + TIMEOUTS + opts + pinning + command, timeout=3600, pass_fds=fds)
+        done = run(['apt-get', '-y', '-d'] + apt.PLAIN + LOCKLESS + TIMEOUTS + opts + pinning + command, timeout=3600, pass_fds=fds)
     if done.returncode == 0:
         return
     reason = apt.first_error(done.stderr)

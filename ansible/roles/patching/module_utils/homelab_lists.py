@@ -183,7 +183,7 @@ def age():
     with contextlib.suppress(OSError):
         newest = os.stat(STAMP).st_mtime
     with contextlib.suppress(OSError):
-        if newest and any(name.endswith('Release') for name in os.listdir(LISTS)):
+        if 0 < newest < time.time() + 60 and any(name.endswith('Release') for name in os.listdir(LISTS)):
             return max(0, int(time.time() - newest))
     return -1
 

@@ -9,7 +9,7 @@ from . import homelab_forecast as forecast
 from . import homelab_freeze as freeze
 from . import homelab_lists as lists
 from . import homelab_reboot as reboot
-from .homelab_system import Failure, empty_result, failed_units, has_systemd, hold, read_text
+from .homelab_system import Failure, empty_result, failed_units, has_systemd, hold, read_text, run
 
 COMMANDS = {
     'security': ['upgrade', '--with-new-pkgs'],
@@ -19,6 +19,7 @@ COMMANDS = {
 KERNEL_FILES = re.compile(r'^(linux-(image|headers|modules)|(proxmox|pve)-(kernel|headers))-.*\d')
 KERNEL_IMAGE = re.compile(r'^(linux-image|proxmox-kernel|pve-kernel)-')
 UNATTENDED = 'unattended-upgrades'
+REMOVE = ['remove', '--no-auto-remove']
 
 
 def look(run_id):
@@ -43,9 +44,7 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
     """
     command, patterns = COMMANDS[policy['upgrade_type']], policy['exclude']
     first = apt.SECURITY_FIRST if policy['upgrade_type'] == 'security_only' else ''
-    free = apt.simulate(command, first, options)
-    if free['rc'] != 0:
-        raise Failure('plan', 'apt-get cannot plan the upgrade: ' + apt.first_error(free['stderr']), free['stderr'])
+    free = planned(apt.simulate(command, first, options))
     sim, pins = free, first
     excluded = apt.matching(patterns, list(free['install']) + free['kept'])
     stay = set(apt.matching(patterns, have))
@@ -53,8 +52,8 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
         stay.update(n for n, p in free['install'].items() if p['from'] and not p['security'])
     if stay or patterns:
         pins = apt.pin_text(sorted(n for n in stay if n in have), patterns, have) + first
-        sim = apt.simulate(command, pins, options)
-    unplanned, warnings = {}, []
+        sim = planned(apt.simulate(command, pins, options))
+    unplanned, warnings = {}, hidden(options)
     if given:
         sim, pins, unplanned = narrow(given, have, command, sim, pins, options)
         if unplanned:
@@ -81,6 +80,27 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
     }
 
 
+def planned(sim):
+    """The simulation. Raises Failure where it is none: it says of nothing that it would be upgraded."""
+    if sim['rc'] != 0:
+        raise Failure('plan', 'apt-get cannot plan the upgrade: ' + apt.first_error(sim['stderr']), sim['stderr'])
+    return sim
+
+
+def hidden(options):
+    """A warning where the host's APT::Default-Release has apt prefer another archive of Debian's to its security archive, of which
+    no update is seen then."""
+    release = run(['apt-config', 'shell', 'is', 'APT::Default-Release'] + options).stdout.strip()
+    if not release:
+        return []
+    theirs = [(p, apt.is_security(said)) for said, p in apt.priorities(options) if re.search(r'\bo=(Debian|Ubuntu)\b', said)]
+    security = [p for p, is_security in theirs if is_security]
+    if not security or max(security) >= max(p for p, _ in theirs):
+        return []
+    return ['security updates are not seen on this host: its %s gives their archive a lower priority than others. One that means '
+            'both is /^bookworm(|-security|-updates)$/' % release.replace('is=', 'APT::Default-Release ')]
+
+
 def narrow(given, have, command, sim, pins, options):
     """A simulation that does what was planned, no more and no less; (simulation, pins, what is left out).
 
@@ -88,7 +108,7 @@ def narrow(given, have, command, sim, pins, options):
     Where its lists are of the moment by which others of its kind were planned (given['archives']), it would have been
     planned the same. Else it gets what given['others'] has for them, and nothing that no other host was planned to get.
     """
-    would, wanted = {n: p['to'] for n, p in sim['install'].items()}, given['packages']
+    would, wanted = versions(sim), given['packages']
     if wanted is None:
         if not would and not sim['remove']:
             return sim, pins, {}
@@ -116,14 +136,22 @@ def narrow(given, have, command, sim, pins, options):
         away = [n for n in would if n not in have and n not in left]
         pins = apt.pin_text(sorted(left), sorted(away), left) + apt.pin_text(sorted(stay), [], have) + pins
         sim = apt.simulate(command, pins, options)
-    now = {n: p['to'] for n, p in sim['install'].items()}
-    if now == left and set(sim['remove']) <= gone:
+    now = versions(sim)
+    if sim['rc'] == 0 and now == left and set(sim['remove']) <= gone:
         return sim, pins, {n: v for n, v in would.items() if n not in left}
     wrong = ['%s %s is planned and %s' % (n, v, 'apt would bring ' + now[n] if n in now else 'cannot be had')
              for n, v in sorted(left.items()) if now.get(n) != v]
     wrong += ['%s would be changed as well' % n for n in sorted(now) if n not in left]
     wrong += ['%s would be removed' % n for n in sorted(sim['remove']) if n not in gone]
+    if not wrong:
+        planned(sim)
     raise Failure('drift', 'plan drift: %s: run again, which makes a new plan' % '; '.join(wrong[:5]), sim['stderr'])
+
+
+def versions(sim):
+    """{name: version} of what a simulation changes. A package that was built anew under the version of the archive's, which apt
+    puts back, is none of it."""
+    return {n: p['to'] for n, p in sim['install'].items() if p['from'] != p['to']}
 
 
 def words(packages):
@@ -175,7 +203,7 @@ def removable(policy, release, options=apt.PRIVATE, found=None):
 
 def alone(names, options):
     """These packages, sorted, if they can be removed without any other; else none."""
-    if names and set(apt.simulate(['remove'] + names, options=options)['remove']) != set(names):
+    if names and set(apt.simulate(REMOVE + names, options=options)['remove']) != set(names):
         return []
     return sorted(names)
 
@@ -186,7 +214,9 @@ def unattended(policy, have, options=apt.PRIVATE):
         return False, ''
     if apt.matching(policy['exclude'], [UNATTENDED]):
         return False, UNATTENDED + ' stays: patching_exclude names it'
-    others = set(apt.simulate(['remove', UNATTENDED], options=options)['remove']) - {UNATTENDED}
+    if UNATTENDED in apt.held():
+        return False, UNATTENDED + ' stays: it is on hold'
+    others = set(apt.simulate(REMOVE + [UNATTENDED], options=options)['remove']) - {UNATTENDED}
     if others:
         return False, '%s stays: its removal would also remove %s' % (UNATTENDED, ', '.join(sorted(others)))
     return True, ''
@@ -259,7 +289,9 @@ def plan(policy, run_id, detailed=False, given=None):
         warnings.append('systemd does not run here: failed units are unknown, and a real run is refused')
     units = failed_units()
     result['failed_units'] = {'before': units, 'after': units}
-    reboot.judge(result, *reboot.state())
+    found = reboot.needrestart()
+    warnings += [found['problem']] if found['problem'] else []
+    reboot.judge(result, *reboot.state(found))
     due = [] if result['reboot_futile'] else result['reboot_reasons']
     result['reboot_forecast'] = '; '.join(due + [f for f in [reboot.forecast(coming)] if f])
     return result

@@ -18,6 +18,21 @@ NEVER_RESTART = re.compile(
     r'corosync|pacemaker|spiceproxy|watchdog|user@|getty@|serial-getty@|session-|ssh@|sshd@|gdm|lightdm|sddm|xdm|'
     r'display-manager|iscsid|open-iscsi|multipathd|networking|ifup@|NetworkManager|wpa_supplicant|wg-quick@|openvpn|'
     r'tailscaled|homelab-patch)')
+REQUIRED = '/run/reboot-required'
+SETTINGS = '/etc/needrestart/needrestart.conf'
+# They are Perl, and needrestart reads them so. Where two expressions name a service, one no is a no.
+OVERRIDDEN = """
+our %nrconf = (override_rc => {});
+my $file = shift;
+open(my $in, '<', $file) or die;
+local $/;
+eval(<$in>);
+die if $@;
+my %no = %{$nrconf{override_rc}};
+foreach my $name (@ARGV) {
+    print "$name\\n" if grep { !$no{$_} && $name =~ /$_/ } keys %no;
+}
+"""
 # Programs that stay in old code until a reboot when one of these is upgraded.
 FORECAST = re.compile(r'^(dbus(-daemon|-broker)?|libc6|libsystemd0|systemd)$')
 
@@ -35,7 +50,7 @@ def kernel(packages, release, build, is_newer=newer):
     """
     kernels = {}
     for name, version in packages.items():
-        m = KERNEL_PACKAGE.match(name)
+        m = KERNEL_PACKAGE.match(name.partition(':')[0])        # of another architecture than dpkg's, as under i386
         if m:
             kernels[m.group(1)] = version
     running = RELEASE.match(release)
@@ -66,17 +81,32 @@ def parse_needrestart(text):
 
 
 def needrestart():
-    """What parse_needrestart reads, and whether all was seen that there is to see: none installed sees all it can."""
-    done = run(['needrestart', '-b', '-r', 'l', '-k', '-l'], timeout=300)
-    return dict(parse_needrestart(done.stdout), complete=done.returncode in (0, 127))
+    """What parse_needrestart reads, and the problem: why that is not all there is to see, ''. None installed sees all it can.
+
+    It is not asked in the mode that its settings may name: `e` prints no service.
+    """
+    done = run(['needrestart', '-b', '-m', 'a', '-r', 'l', '-k', '-l'], timeout=300)
+    problem = '' if done.returncode in (0, 127) else (
+        'needrestart failed, and what runs old code is not known: %s: look at `needrestart -b` on the host'
+        % (done.stderr.strip().split('\n')[0] or 'exit code %d' % done.returncode))
+    return dict(parse_needrestart(done.stdout), problem=problem)
+
+
+def overridden(services):
+    """Those of these services that needrestart's own settings keep from being restarted: `-b` names them all the same. All of
+    them, where that cannot be told."""
+    if not services or not os.path.exists(SETTINGS):
+        return []
+    done = run(['perl', '-e', OVERRIDDEN, SETTINGS] + list(services), timeout=60)
+    return done.stdout.split() if done.returncode == 0 else list(services)
 
 
 def reboot_required_file():
     """Reasons from /run/reboot-required, which Debian's packages write."""
-    if not read_text('/run/reboot-required'):
+    if not os.path.lexists(REQUIRED):       # a hook of unattended-upgrades makes it empty
         return []
-    packages = sorted(set(read_text('/run/reboot-required.pkgs').split()))
-    return ['asked for by ' + p for p in packages] or ['/run/reboot-required']
+    packages = sorted(set(read_text(REQUIRED + '.pkgs').split()))
+    return ['asked for by ' + p for p in packages] or [REQUIRED]
 
 
 def spared(name, caller=()):
@@ -101,7 +131,7 @@ def state(found=None, caller=()):
 def required(caller=()):
     """Whether the host needs a reboot now; None where nothing says so, but needrestart failed."""
     found = needrestart()
-    return True if state(found, caller)[1] else False if found['complete'] else None
+    return True if state(found, caller)[1] else None if found['problem'] else False
 
 
 def note(reasons):

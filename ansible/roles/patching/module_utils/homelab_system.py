@@ -195,11 +195,13 @@ def at_work(*units):
 
 
 def failed_units():
-    """Names of failed units, ours left out; [] where systemd does not run."""
+    """Names of failed units, ours left out; [] where systemd does not run. Raises Failure where it does and gives no answer."""
     if not has_systemd():
         return []
-    out = run(['systemctl', 'list-units', '--state=failed', '--plain', '--no-legend', '--full'], timeout=60).stdout
-    names = [line.split()[0] for line in out.splitlines() if line.split()]
+    done = run(['systemctl', 'list-units', '--state=failed', '--plain', '--no-legend', '--full'], timeout=60)
+    if done.returncode != 0:
+        raise Failure('health', 'systemd does not say which units have failed: %s' % (done.stderr.strip() or 'exit code %d' % done.returncode))
+    names = [line.split()[0] for line in done.stdout.splitlines() if line.split()]
     return sorted(n for n in names if n not in OURS)
 
 

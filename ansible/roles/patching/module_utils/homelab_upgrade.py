@@ -164,6 +164,10 @@ class Upgrade:
         """One pass over services that run old code. What must not be restarted asks for a reboot instead."""
         found = reboot.needrestart()
         services = [n for n in found['services'] if not reboot.spared(n, self.caller)]
+        kept = reboot.overridden(services)
+        if kept:
+            self.warn('old code runs in %s, which needrestart is set to leave alone' % ', '.join(kept))
+            services = [n for n in services if n not in kept]
         if services and not apt.changes(self.before, apt.installed(), ()):
             self.warn('nothing was upgraded, so nothing is restarted, but old code runs in ' + ', '.join(services))
             services = []
@@ -177,6 +181,8 @@ class Upgrade:
         fresh = set(self.result['failed_units']['after']) - set(self.result['failed_units']['before'])
         if fresh:
             raise Failure('services', 'failed since the upgrade began: %s' % ', '.join(sorted(fresh)))
+        if found['problem']:
+            raise Failure('needrestart', found['problem'])
 
     def call(self, argv, status=False, pass_fds=()):
         """Run what changes the host; (exit code, what it printed).
@@ -202,7 +208,7 @@ class Upgrade:
         """Have apt-get change packages, of which these do not stay as they are."""
         before = apt.installed()
         with apt.pinned(pins) as (options, fds):
-            code, log = self.call(['apt-get', '-y'] + KEEP_CONFFILES + options + args, status=True, pass_fds=fds)
+            code, log = self.call(['apt-get', '-y'] + apt.PLAIN + KEEP_CONFFILES + options + args, status=True, pass_fds=fds)
         if code == 0:
             after = apt.installed()
             same = sorted(n for n in names if after.get(n) == before.get(n))
@@ -224,7 +230,10 @@ class Upgrade:
         if self.before:
             r['packages'] = apt.changes(self.before, apt.installed(), self.security)
             r['conffiles'] = sorted(set(dist_files()) - self.known_files)
-        r['dpkg_audit'] = apt.audit()
+        try:
+            r['dpkg_audit'] = apt.audit()
+        except Failure as e:
+            r['failure'] = r['failure'] or e.data()
         if r['dpkg_audit'] and not r['failure']:
             r['failure'] = Failure('dpkg', 'apt-get reports success, but dpkg is not in order: look at `dpkg --audit` on the '
                                    'host; the next run tries to mend it', r['dpkg_audit']).data()

@@ -123,7 +123,7 @@ class Survey(Archives):
 
     def test_a_simulation_that_failed_is_none(self):
         with self.assertRaisesRegex(Failure, 'cannot plan'):
-            plan.planned({'rc': 100, 'stderr': 'E: Broken packages'})
+            plan.sound({'rc': 100, 'stderr': 'E: Broken packages'})
         with self.configured('APT::Get::Fix-Broken "true";\n'), self.assertRaisesRegex(Failure, 'cannot plan the upgrade: Broken packages'):
             self.survey('security', ['lab-b'], main=[('lab-a', '1', 'Depends: lab-b (>= 2)\n'), ('lab-b', '2', '')], broken='lab-a')
 

@@ -74,8 +74,9 @@ class Unknown(Host):
         self.assertEqual(sorted(self.publish()), ['held', 'last_success_unixtime', 'packages_upgraded'])
 
     def test_apt_that_cannot_plan_is_no_zero(self):
-        with mock.patch.object(plan.apt, 'run', lambda *_, **__: subprocess.CompletedProcess([], 100, '', 'E: Unmet dependencies')):
-            self.assertIsNone(PENDING())
+        for code, out in ((100, ''), (0, 'Inst something that nobody can read\n')):
+            with mock.patch.object(plan.apt, 'run', lambda *_, c=code, o=out, **__: subprocess.CompletedProcess([], c, o, 'E: Unmet dependencies')):
+                self.assertIsNone(PENDING())
 
     def test_needrestart_that_fails_is_no_all_clear(self):
         for code, services, want in ((0, '', False), (127, '', False), (124, '', None), (1, '', None),

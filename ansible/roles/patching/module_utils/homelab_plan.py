@@ -44,7 +44,7 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
     """
     command, patterns = COMMANDS[policy['upgrade_type']], policy['exclude']
     first = apt.SECURITY_FIRST if policy['upgrade_type'] == 'security_only' else ''
-    free = planned(apt.simulate(command, first, options))
+    free = sound(apt.simulate(command, first, options))
     sim, pins = free, first
     excluded = apt.matching(patterns, list(free['install']) + free['kept'])
     stay = set(apt.matching(patterns, have))
@@ -52,7 +52,7 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
         stay.update(n for n, p in free['install'].items() if p['from'] and not p['security'])
     if stay or patterns:
         pins = apt.pin_text(sorted(n for n in stay if n in have), patterns, have) + first
-        sim = planned(apt.simulate(command, pins, options))
+        sim = sound(apt.simulate(command, pins, options))
     unplanned, warnings = {}, hidden(options)
     if given:
         sim, pins, unplanned = narrow(given, have, command, sim, pins, options)
@@ -80,7 +80,7 @@ def survey(policy, have, options=apt.PRIVATE, given=None):
     }
 
 
-def planned(sim):
+def sound(sim):
     """The simulation. Raises Failure where it is none: it says of nothing that it would be upgraded."""
     if sim['rc'] != 0:
         raise Failure('plan', 'apt-get cannot plan the upgrade: ' + apt.first_error(sim['stderr']), sim['stderr'])
@@ -144,7 +144,7 @@ def narrow(given, have, command, sim, pins, options):
     wrong += ['%s would be changed as well' % n for n in sorted(now) if n not in left]
     wrong += ['%s would be removed' % n for n in sorted(sim['remove']) if n not in gone]
     if not wrong:
-        planned(sim)
+        sound(sim)
     raise Failure('drift', 'plan drift: %s: run again, which makes a new plan' % '; '.join(wrong[:5]), sim['stderr'])
 
 
@@ -253,8 +253,9 @@ def space(policy):
 
 def pending(options=apt.PRIVATE):
     """Number of packages that wait for an upgrade, by kind, whatever the policy leaves out. None if apt cannot say."""
-    sim = apt.simulate(COMMANDS['security'], options=options)
-    if sim['rc'] != 0:
+    try:
+        sim = sound(apt.simulate(COMMANDS['security'], options=options))
+    except Failure:
         return None
     upgrades = [p for p in sim['install'].values() if p['from']]
     holds = apt.held()

@@ -140,7 +140,7 @@ func decodePatch(data []byte) (*Patch, string) {
 }
 
 // judge fills the hosts of a wave from what the engine returned and what the role said. It returns notes for people.
-func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (notes []string) {
+func (f *fold) judge(w *WaveReport, result runner.Result, policy Policy) (notes []string) {
 	members := map[string]bool{}
 	for i := range w.Hosts {
 		h := &w.Hosts[i]
@@ -152,7 +152,10 @@ func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (notes []s
 		if !seen {
 			res = runner.HostResult{Outcome: runner.NotAttempted}
 		}
-		h.judge(res, f.patches[h.Name], check)
+		h.judge(res, f.patches[h.Name], policy.Check)
+		if policy.Publishes && h.Patch == nil && h.Outcome.Well() {
+			h.Outcome, h.Message = HostFailed, silent
+		}
 		if note, ok := f.notes[h.Name]; ok {
 			notes = append(notes, note)
 		}
@@ -173,12 +176,19 @@ func (f *fold) judge(w *WaveReport, result runner.Result, check bool) (notes []s
 	return notes
 }
 
+// silent is why a host failed of which Ansible says that all went well.
+const silent = "it did not say what was done to it: if no_log is set in ansible.cfg, or ANSIBLE_NO_LOG, take it away"
+
 // judge decides how the host came out. The engine's word comes first: what the role says never makes a lost host well.
 func (h *HostReport) judge(res runner.HostResult, patch *Patch, check bool) {
 	h.Task, h.Path, h.Message, h.Stats, h.Patch = res.Task, res.Path, res.Msg, res.Stats, patch
 	switch res.Outcome {
 	case runner.OK, runner.Changed:
 		h.Outcome = well(res.Outcome, patch, check)
+		if res.Lost {
+			h.Outcome, h.Message = HostUnreachable, "it was not reached, which the playbook ignores (ignore_unreachable)"
+			h.Excused = h.Optional
+		}
 	case runner.Failed:
 		h.Outcome = HostFailed
 	case runner.Unreachable:

@@ -173,6 +173,38 @@ func TestExcused(t *testing.T) {
 	}
 }
 
+// A host that was never reached is not well because the playbook does not mind.
+func TestLostAndIgnored(t *testing.T) {
+	h := HostReport{}
+	h.judge(runner.HostResult{Outcome: runner.OK, Lost: true, Stats: runner.Stats{OK: 1, Ignored: 1}}, nil, false)
+	if h.Outcome != HostUnreachable || !strings.Contains(h.Message, "ignore_unreachable") {
+		t.Errorf("%s: %s", h.Outcome, h.Message)
+	}
+}
+
+// Where the playbook is known to tell what it has done, silence is no success: no_log for all tasks hid what hosts said, and
+// fleets with updates waiting came out with nothing to do.
+func TestSilent(t *testing.T) {
+	f := newFixture(t, func(_ context.Context, w Wave, emit func(runner.Event)) (runner.Result, error) {
+		for _, h := range w.Hosts {
+			if h.Name != "web" {
+				emit(word(h.Name, `{"version":1,"packages":[]}`))
+			}
+		}
+		return allWell(w), nil
+	})
+	f.Policy.Publishes = true
+	report, err := f.do(t.Context())
+	if err == nil {
+		t.Error("it went well")
+	}
+	for _, h := range report.Waves[1].Hosts {
+		if is := h.Outcome == HostFailed; is != (h.Name == "web") || is && !strings.Contains(h.Message, "no_log") {
+			t.Errorf("%s: %s %s", h.Name, h.Outcome, h.Message)
+		}
+	}
+}
+
 // What the role said reaches the report through the engine's events, and Progress sees them all.
 func TestPatchReachesTheReport(t *testing.T) {
 	f := newFixture(t, func(_ context.Context, w Wave, emit func(runner.Event)) (runner.Result, error) {

@@ -31,6 +31,8 @@ type Policy struct {
 	EngineUpgrade bool
 	// Check changes nothing on any host.
 	Check bool
+	// Publishes says that the playbook has each host say how it went: one that does not has failed. Else the word of Ansible counts.
+	Publishes bool
 	// Rollback undoes the run Of instead of patching.
 	Rollback bool
 }

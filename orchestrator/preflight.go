@@ -43,6 +43,9 @@ func (s *session) preflight(ctx context.Context, i int) error {
 		return halt(fmt.Sprintf("what the upgrade of %s would change is not known: %v", name, err), err)
 	}
 	patch := f.patches[name]
+	if patch == nil && s.Policy.Publishes {
+		return halt(fmt.Sprintf("what the upgrade of %s would change is not known: %s", name, silent), nil)
+	}
 	if patch == nil {
 		return nil // a playbook that does not say; if the host is in no state to, its wave will tell
 	}

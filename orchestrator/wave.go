@@ -201,7 +201,7 @@ func (s *session) engine(ctx context.Context, i int, engine Engine, wave Wave) e
 	if result.Version != "" {
 		s.report.Engine = result.Version
 	}
-	s.report.Notes = append(s.report.Notes, f.judge(w, result, s.Policy.Check)...)
+	s.report.Notes = append(s.report.Notes, f.judge(w, result, s.Policy)...)
 	number, known := w.Number, w.byName()
 	for _, h := range wave.Hosts {
 		h := known[h.Name]

@@ -36,11 +36,11 @@ func checkOutcomes(t *testing.T, res Result) {
 		}
 	}
 	for h, want := range map[string]HostResult{
-		"failed":      {Failed, Stats{Failed: 1}, "Fail", "site.yml:28", "non-zero return code: err", true},
-		"loopfailed":  {Failed, Stats{Failed: 1}, "Each", "site.yml:74", "item bad: non-zero return code", true},
-		"retryfailed": {Failed, Stats{Failed: 1}, "Try", "site.yml:84", "attempt", false},
-		"rescued":     {OK, Stats{OK: 1, Rescued: 1}, "", "", "", false},
-		"ignored":     {OK, Stats{OK: 1, Ignored: 1}, "", "", "", false},
+		"failed":      {Failed, Stats{Failed: 1}, "Fail", "site.yml:28", "non-zero return code: err", true, false},
+		"loopfailed":  {Failed, Stats{Failed: 1}, "Each", "site.yml:74", "item bad: non-zero return code", true, false},
+		"retryfailed": {Failed, Stats{Failed: 1}, "Try", "site.yml:84", "attempt", false, false},
+		"rescued":     {OK, Stats{OK: 1, Rescued: 1}, "", "", "", false, false},
+		"ignored":     {OK, Stats{OK: 1, Ignored: 1}, "", "", "", false, false},
 	} {
 		got := res.Hosts[h]
 		got.Path = filepath.Base(got.Path)

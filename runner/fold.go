@@ -19,6 +19,7 @@ type fold struct {
 type hostFold struct {
 	seen        bool
 	reached     bool
+	lost        bool
 	busy        map[string]place // tasks begun and not ended, by id
 	counts      Stats            // as far as events tell: no rescues
 	failed      bool             // by the latest task that ended
@@ -96,6 +97,7 @@ func (h *hostFold) end(e Event) {
 		return
 	}
 	if e.Ignored {
+		h.lost = h.lost || e.Status == StatusUnreachable
 		h.counts.OK++
 		h.counts.Ignored++
 		return
@@ -148,7 +150,7 @@ func (f *fold) result() Result {
 // result decides how the host came out. The recap knows best, since it alone
 // tells a rescued failure; a run without one has ended nobody's play.
 func (h *hostFold) result(stats Stats, recapped, complete bool) HostResult {
-	r := HostResult{Stats: h.counts, Reached: h.reached}
+	r := HostResult{Stats: h.counts, Reached: h.reached, Lost: h.lost && !h.reached}
 	if complete {
 		r.Stats = stats
 	}

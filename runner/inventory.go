@@ -123,7 +123,8 @@ func query(ctx context.Context, dir string, c commander, name string) ([]byte, e
 		}
 	}
 	// What it prints holds each variable of each host, those from vaults opened, and Ansible logs what it prints.
-	env := append(append(os.Environ(), owned...), "ANSIBLE_LOG_PATH=/dev/null")
+	// What it says besides would be read as that.
+	env := append(append(os.Environ(), owned...), "ANSIBLE_LOG_PATH=/dev/null", "ANSIBLE_VERBOSITY=0", "ANSIBLE_DEBUG=0")
 	e := newEngine(ctx, dir, env, defaultGrace)
 	var stdout bytes.Buffer
 	stderr := &tail{max: maxStderr}

@@ -34,6 +34,28 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// Lost is who was never reached where nobody minds, and no other.
+func TestLost(t *testing.T) {
+	stream := `{"kind":"start","version":"2.14.18"}
+{"kind":"result","host":"never","id":"1","action":"ping","status":"unreachable","ignored":true}
+{"kind":"result","host":"never","id":"2","action":"debug","status":"ok"}
+{"kind":"result","host":"later","id":"1","action":"ping","status":"unreachable","ignored":true}
+{"kind":"result","host":"later","id":"2","action":"ping","status":"ok"}
+{"kind":"result","host":"here","id":"2","action":"debug","status":"ok"}
+{"kind":"result","host":"failed","id":"2","action":"uri","delegated":"x","status":"failed","ignored":true}
+{"kind":"stats","data":{"never":{"ok":2,"ignored":1},"later":{"ok":2,"ignored":1},"here":{"ok":1},"failed":{"ok":1,"ignored":1}}}
+`
+	res, err := Replay(Decode(strings.NewReader(stream)), nil, nil)
+	if err != nil || len(res.Hosts) != 4 {
+		t.Fatal(err, res.Hosts)
+	}
+	for name, h := range res.Hosts {
+		if h.Lost != (name == "never") || h.Outcome != OK {
+			t.Errorf("%s: %+v", name, h)
+		}
+	}
+}
+
 // first is the first n events, and then an error.
 func first(events iter.Seq2[Event, error], n int, then error) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {

@@ -27,6 +27,7 @@ type HostResult struct {
 	Path    string // file:line of that task
 	Msg     string // why, as the module or ssh said it
 	Reached bool   // a task has run on the host itself, not only about it on the controller
+	Lost    bool   // it was unreachable whenever it was tried, and the playbook ignores that
 }
 
 // Result is what happened in one run of ansible-playbook.

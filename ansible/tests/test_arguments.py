@@ -42,6 +42,11 @@ class Plan(unittest.TestCase):
             given, failed, said = self.given(plan=plan, action='upgrade')
             self.assertEqual((given, failed), ({}, {'one', 'two', 'three'}), said)
 
+    def test_no_host_but_the_controller_is_this_machine(self):
+        given, failed, said = self.given(plan=None, action='upgrade', homelab_patch_controller='two')
+        self.assertEqual((list(given), failed), (['two'], {'one', 'three'}), said)
+        self.assertIn('reached by the connection local, which is two itself', said)
+
     def test_without_a_plan_hosts_get_what_there_is(self):
         given, failed, said = self.given(plan=None, action='upgrade')
         self.assertEqual((given, failed), (dict.fromkeys(('one', 'two', 'three'), 'none'), set()), said)

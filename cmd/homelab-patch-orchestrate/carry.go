@@ -50,7 +50,7 @@ func (w *work) end() {
 // carryOut carries a plan out and tells of it.
 func (w *work) carryOut(ctx context.Context, run *orchestrator.Run, plan *orchestrator.Plan, policy orchestrator.Policy) (int, error) {
 	announcer := w.rec.post.announce(run.ID)
-	o, err := w.orchestrator(run, policy, announcer)
+	o, err := w.orchestrator(run, plan.Controller, policy, announcer)
 	if err != nil {
 		announcer.close()
 		w.rec.neverBegan(run.ID, orchestrator.ExitFailed, err)
@@ -153,7 +153,7 @@ func (w *work) leftover(run string, c orchestrator.Change) {
 }
 
 // orchestrator is what carries the run out.
-func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, announcer *announcer) (*orchestrator.Orchestrator, error) {
+func (w *work) orchestrator(run *orchestrator.Run, controller string, policy orchestrator.Policy, announcer *announcer) (*orchestrator.Orchestrator, error) {
 	j := w.job
 	var err error
 	if w.connections, err = runner.NewConnections(); err != nil {
@@ -161,7 +161,7 @@ func (w *work) orchestrator(run *orchestrator.Run, policy orchestrator.Policy, a
 	}
 	playbook := runner.Playbook{
 		Dir: j.Project, Playbook: j.Playbook, Inventory: j.Inventory,
-		Vars: j.vars(run.ID, announcer), Forks: j.Forks,
+		Vars: j.vars(run.ID, controller, announcer), Forks: j.Forks,
 		Check: j.check, Diff: j.diff, Verbosity: j.verbose, Env: j.env, PrivateKey: j.key(), Labels: labels(run.ID, w.rec.kind),
 		HostDeadline: j.HostDeadline, Inherit: []*os.File{w.lock.File()}, Connections: w.connections,
 	}

@@ -311,12 +311,14 @@ func (j *job) environ() []string { return append(os.Environ(), j.env...) }
 func (j *job) policy(ctx context.Context) (orchestrator.Policy, error) {
 	p := orchestrator.Policy{Budget: j.Budget, Soak: j.Soak, WaveDeadline: j.WaveDeadline, EngineUpgrade: j.EngineUpgrade, Check: j.check}
 	if j.carried {
-		p.MaxWave = carriedWaves
+		p.MaxWave, p.Publishes = carriedWaves, true
 	}
 	if j.flags.Flags().Changed("wave") {
 		p.Wave = &j.wave
 	}
 	if j.limit != "" {
+		ctx, cancel := answering(ctx)
+		defer cancel()
 		hosts, err := runner.Match(ctx, j.Project, j.limit, j.Inventory...)
 		if err != nil {
 			return p, err
@@ -333,6 +335,8 @@ func (j *job) fleet(ctx context.Context) (*inventory.Inventory, error) {
 			return nil, err
 		}
 	}
+	ctx, cancel := answering(ctx)
+	defer cancel()
 	list, err := runner.Inventory(ctx, j.Project, j.Inventory...)
 	if err != nil {
 		return nil, err
@@ -353,4 +357,11 @@ func (j *job) plan(ctx context.Context) (*orchestrator.Plan, orchestrator.Policy
 	}
 	plan, err := orchestrator.NewPlan(inv, policy)
 	return plan, policy, err
+}
+
+// answering is a context for a question to Ansible about the inventory. Scripts of it, and those that know the password of a
+// vault, may hang, and nothing else would end them: systemd has no deadline for a run.
+func answering(ctx context.Context) (context.Context, context.CancelFunc) {
+	const patience = 5 * time.Minute
+	return context.WithTimeoutCause(ctx, patience, fmt.Errorf("it gave no answer within %s: does a script of the inventory hang, or one that knows the password of a vault?", patience))
 }

@@ -112,8 +112,8 @@ func (p preparation) Run(ctx context.Context, w orchestrator.Wave, emit func(run
 }
 
 // vars are the extra variables of a run.
-func (j *job) vars(run string, a *announcer) map[string]any {
-	vars := roleVars(run, a)
+func (j *job) vars(run, controller string, a *announcer) map[string]any {
+	vars := roleVars(run, controller, a)
 	if j.planning {
 		vars["homelab_patch_detailed"] = true
 	}

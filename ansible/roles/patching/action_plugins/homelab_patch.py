@@ -76,6 +76,10 @@ class ActionModule(ActionBase):
         if self._task.args['action'] in ANSWERS:
             result.update(UNLESS_SAID)
         if not self.asked:
+            here = task_vars.get('homelab_patch_controller', task_vars['inventory_hostname'])
+            if self._connection.transport == 'local' and here != task_vars['inventory_hostname']:
+                raise AnsibleActionFail('this host is reached by the connection local, which is %s itself: look at ansible_connection, at '
+                                        'transport in ansible.cfg, and at ANSIBLE_TRANSPORT' % here)
             wrong = self.read(task_vars)
             if wrong:
                 return dict(result, failed=True, msg='Validation of arguments failed: ' + '; '.join(wrong))

@@ -181,14 +181,13 @@ const silent = "it did not say what was done to it: if no_log is set in ansible.
 
 // judge decides how the host came out. The engine's word comes first: what the role says never makes a lost host well.
 func (h *HostReport) judge(res runner.HostResult, patch *Patch, check bool) {
+	if res.Lost && (res.Outcome == runner.OK || res.Outcome == runner.Changed) {
+		res.Outcome, res.Msg = runner.Unreachable, "it was not reached, which the playbook ignores (ignore_unreachable)"
+	}
 	h.Task, h.Path, h.Message, h.Stats, h.Patch = res.Task, res.Path, res.Msg, res.Stats, patch
 	switch res.Outcome {
 	case runner.OK, runner.Changed:
 		h.Outcome = well(res.Outcome, patch, check)
-		if res.Lost {
-			h.Outcome, h.Message = HostUnreachable, "it was not reached, which the playbook ignores (ignore_unreachable)"
-			h.Excused = h.Optional
-		}
 	case runner.Failed:
 		h.Outcome = HostFailed
 	case runner.Unreachable:

@@ -42,14 +42,13 @@ func (s *session) preflight(ctx context.Context, i int) error {
 	if err != nil {
 		return halt(fmt.Sprintf("what the upgrade of %s would change is not known: %v", name, err), err)
 	}
-	patch := f.patches[name]
-	if patch == nil && s.Policy.Publishes {
+	switch patch := f.patches[name]; {
+	case patch != nil:
+		return s.judgeAhead(name, patch.Packages, halt)
+	case s.Policy.Publishes:
 		return halt(fmt.Sprintf("what the upgrade of %s would change is not known: %s", name, silent), nil)
 	}
-	if patch == nil {
-		return nil // a playbook that does not say; if the host is in no state to, its wave will tell
-	}
-	return s.judgeAhead(name, patch.Packages, halt)
+	return nil // a playbook that does not say; if the host is in no state to, its wave will tell
 }
 
 // judgeAhead notes what of the controller's upgrade matters to the run, and halts it if that would break it.

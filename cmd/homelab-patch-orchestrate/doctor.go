@@ -180,20 +180,15 @@ func (d *diagnosis) channels(ctx context.Context) {
 func (d *diagnosis) fleet(ctx context.Context, engine bool) (inv *inventory.Inventory, hosts []orchestrator.Host) {
 	const see = "mend the inventory (docs/configure.md, docs/fleet.md); homelab-patch-orchestrate waves shows what is understood"
 	problem := func(err error) { d.sheet.Add(doctor.Problems(doctor.Fleet, doctor.Error, err, see)...) }
-	for _, step := range []func() error{d.inventories, d.unpack, d.trust} {
-		if err := step(); err != nil {
-			problem(err)
-			return nil, nil
-		}
+	if err := d.trusted(); err != nil {
+		problem(err)
+		return nil, nil
 	}
 	if !engine {
 		d.skip("until there is an Ansible", doctor.Fleet)
 		return nil, nil
 	}
-	list, err := runner.Inventory(ctx, d.Project, d.Inventory...)
-	if err == nil {
-		inv, err = inventory.Parse(list)
-	}
+	inv, err := d.inventory(ctx)
 	if err != nil {
 		problem(err)
 		return nil, nil

@@ -205,15 +205,6 @@ func pause(ctx context.Context, stop <-chan struct{}) bool {
 	return false
 }
 
-// roleVars are extra variables for the role; docs/contracts.md lists them.
-func roleVars(run, controller string, a *announcer) map[string]any {
-	vars := map[string]any{"homelab_patch_run_id": run, "homelab_patch_controller": controller}
-	if socket := a.socket(); socket != "" {
-		vars["homelab_patch_announce"], vars["homelab_patch_command"] = socket, program()
-	}
-	return vars
-}
-
 // planCode is the exit code for a run that never began.
 func planCode(err error) int {
 	var stop *orchestrator.InterruptError

@@ -111,9 +111,12 @@ func (p preparation) Run(ctx context.Context, w orchestrator.Wave, emit func(run
 	return p.local.Run(ctx, w, emit)
 }
 
-// vars are the extra variables of a run.
+// vars are the extra variables of a run, which are for the role; docs/contracts.md lists them.
 func (j *job) vars(run, controller string, a *announcer) map[string]any {
-	vars := roleVars(run, controller, a)
+	vars := map[string]any{"homelab_patch_run_id": run, "homelab_patch_controller": controller}
+	if socket := a.socket(); socket != "" {
+		vars["homelab_patch_announce"], vars["homelab_patch_command"] = socket, program()
+	}
 	if j.planning {
 		vars["homelab_patch_detailed"] = true
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,10 +66,7 @@ func (v *wave) events(ctx context.Context) iter.Seq2[runner.Event, error] {
 		last, why := time.Now(), error(nil)
 		for ctx.Err() == nil {
 			if since := time.Since(last); since > v.deadline {
-				if v.refused != nil {
-					why = v.refused
-				}
-				yield(runner.Event{}, fmt.Errorf("%w for %s (%w)", errGone, v.deadline, why))
+				yield(runner.Event{}, fmt.Errorf("%w for %s (%w)", errGone, v.deadline, cmp.Or(v.refused, why)))
 				return
 			}
 			call, cancel := context.WithCancel(ctx)

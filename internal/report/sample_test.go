@@ -114,7 +114,7 @@ func record(t testing.TB, r o.Report) (dir string) {
 			all := w.Ended.Sub(from) - time.Duration(i%5*9)*time.Second
 			step := func(k int) time.Time { return from.Add(all * time.Duration(k) / 8) }
 			for k, name := range []string{"Look at the host", "Upgrade", "Restart", "Publish the result"} {
-				task := map[string]any{"task": "" + name, "id": fmt.Sprint(w.Number, k), "host": h.Name, "path": "/srv/roles/patching/tasks/main.yml:12", "action": "ansible.builtin.command"}
+				task := map[string]any{"task": name, "id": fmt.Sprint(w.Number, k), "host": h.Name, "path": "/srv/roles/patching/tasks/main.yml:12", "action": "ansible.builtin.command"}
 				begin, end := step([]int{0, 1, 5, 7}[k]), step([]int{1, 5, 7, 8}[k])
 				emit("begin", begin, task)
 				task["status"], task["started"] = "ok", float64(begin.UnixMicro())/1e6

@@ -46,6 +46,12 @@ def options():
     return {name: option for name, option in found.items() if name != 'homelab_patch_plan'}
 
 
+def key_exchange(command):
+    """The algorithms by which ssh would agree on keys, by what this `ssh -G` says."""
+    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=10).stdout.decode()
+    return re.search(r'^kexalgorithms (\S+)$', said, re.M).group(1)
+
+
 # Actions with a result, and what the role asks of them by its name alone: a filter or a test in an expression is 20 ms more, in
 # which Ansible loads all there are.
 ANSWERS = ('look', 'plan', 'prepare', 'upgrade')
@@ -71,7 +77,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         if self._task.args['action'] == 'health':
-            self.connect_anew(self.lightly())
+            self.connect_anew(light=True)
             return dict(result, **self.health())
         if self._task.args['action'] in ANSWERS:
             result.update(UNLESS_SAID)
@@ -147,12 +153,12 @@ class ActionModule(ActionBase):
             arguments['held'] = said['hold'] is not None
         self._task.args = arguments
 
-    def connect_anew(self, option=''):
+    def connect_anew(self, light=False):
         """Have ssh take no connection that is open already: such a one goes on answering after sshd has stopped. `-S none` wins
         over every ControlPath."""
         if self._connection.transport == 'ssh':
             theirs = self._connection.get_option('ssh_extra_args') or ''
-            self._connection.set_option('ssh_extra_args', ('-S none %s %s' % (theirs, option)).strip())
+            self._connection.set_option('ssh_extra_args', ('-S none %s %s' % (theirs, self.lightly() if light else '')).strip())
 
     def lightly(self):
         """An option that has ssh agree on keys by X25519 first, where it would by sntrup761 and X25519 together: that takes
@@ -161,15 +167,12 @@ class ActionModule(ActionBase):
         ssh's configuration has one of its own.
         """
         connection = self._connection
-        if connection.transport != 'ssh' or connection.get_option('password') or (
-                connection.become and connection.become.get_option('become_pass')):
+        if connection.get_option('password') or (connection.become and connection.become.get_option('become_pass')):
             return ''
         program, host = connection.get_option('ssh_executable'), connection.get_option('host')
         try:
-            configured, default = (
-                re.search(r'^kexalgorithms (\S+)$', subprocess.run(
-                    asked, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=10).stdout.decode(), re.M).group(1)
-                for asked in (connection._build_command(program, 'ssh', '-G', host), [program, '-F', 'none', '-G', host]))
+            configured = key_exchange(connection._build_command(program, 'ssh', '-G', host))
+            default = key_exchange([program, '-F', 'none', '-G', host])
         except Exception:       # not a way to ask this one: then it is as it is
             return ''
         first, *others = default.split(',')

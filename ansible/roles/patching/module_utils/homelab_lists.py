@@ -6,7 +6,7 @@ import os
 import re
 import time
 
-from .homelab_apt import PLAIN, LISTS, PRIVATE, first_error
+from .homelab_apt import LISTS, PLAIN, PRIVATE, first_error
 from .homelab_system import STATE, Failure, read_text, run, tail, write_durable
 
 # When all of Debian's sources were last reached, as far as we saw. Times of apt's own files do not tell: they are the

@@ -123,7 +123,7 @@ class Upgrade:
         if warning:
             self.warn(warning)
         if remove:
-            self.apt_get(['remove', '--no-auto-remove', plan.UNATTENDED], [plan.UNATTENDED])
+            self.apt_get(plan.REMOVE + [plan.UNATTENDED], [plan.UNATTENDED])
 
     def upgrade(self):
         found = plan.survey(self.policy, apt.installed(), options=apt.LIVE + self.options, given=self.plan)
@@ -158,7 +158,7 @@ class Upgrade:
             names = plan.alone([n for n in names if self.plan['packages'] is None or self.plan['packages'].get(n) == ''],
                                apt.LIVE + self.options)
         if names:
-            self.apt_get(['remove', '--no-auto-remove'] + names, names)
+            self.apt_get(plan.REMOVE + names, names)
 
     def restart_services(self):
         """One pass over services that run old code. What must not be restarted asks for a reboot instead."""
